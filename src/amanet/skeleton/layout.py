@@ -1,0 +1,212 @@
+"""Skeleton layouts: which joints a body has, how they hang together, and what the network and the pictures need to know of them.
+
+A layout is a small TOML file. The ones that ship are files of the same kind, in ``amanet/skeleton/layouts``; copy one to describe
+a skeleton of your own and pass its path wherever a layout name is taken.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from amanet.errors import LayoutError
+
+Coordinates = Literal["xyz", "xy-score"]
+LAYOUT_FOLDER = Path(__file__).parent / "layouts"
+
+
+@dataclass(frozen=True)
+class BodyPart:
+    """One of the five parts of alien relative coordinates (Alg. 1), all joints as indices.
+
+    ``origin`` hardly moves relative to the body's centre and becomes 0 of the part's own frame of reference; ``anchor`` is the other
+    end of a bone at the root of the limb and becomes (s, 0, 0).
+    """
+
+    name: str
+    joints: tuple[int, ...]
+    origin: int
+    anchor: int
+
+
+@dataclass(frozen=True)
+class JointGroup:
+    """Neighbouring joints whose barycentre is one joint of the fused scale."""
+
+    name: str
+    joints: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SkeletonLayout:
+    """The joints of a body and their relations, all by index into ``joints``.
+
+    Attributes:
+        name: how stores, runs and error messages call it.
+        coordinates: ``xyz``, or ``xy-score`` for 2-D joints with a confidence.
+        joints: one name a joint.
+        parents: the next joint towards the root; the root is its own parent.
+        centre: the joint that general relative coordinates refer to (``m`` of Eq. 5).
+        mirror: the joint on the other side of the body; joints on the axis mirror themselves.
+        across: left shoulder and right shoulder.
+        up: two joints of the trunk, the lower one first.
+        parts: the five parts of alien relative coordinates.
+        groups: the joints of the fused scale.
+    """
+
+    name: str
+    coordinates: Coordinates
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    centre: int
+    mirror: tuple[int, ...]
+    across: tuple[int, int]
+    up: tuple[int, int]
+    parts: tuple[BodyPart, ...]
+    groups: tuple[JointGroup, ...]
+
+    def __post_init__(self) -> None:
+        _check_tree(self)
+        _check_mirror(self)
+        _check_parts(self)
+        _check_groups(self)
+
+    @property
+    def num_joints(self) -> int:
+        return len(self.joints)
+
+    @property
+    def num_coords(self) -> int:
+        """Numbers stored for a joint: x y z, or x y score."""
+        return 3
+
+    @property
+    def num_axes(self) -> int:
+        """Coordinates that are places: 3, or 2 where the third number is a confidence."""
+        return 3 if self.coordinates == "xyz" else 2
+
+    @property
+    def root(self) -> int:
+        return next(joint for joint, parent in enumerate(self.parents) if joint == parent)
+
+    @property
+    def bones(self) -> tuple[tuple[int, int], ...]:
+        """(joint, parent) of every joint but the root."""
+        return tuple((joint, parent) for joint, parent in enumerate(self.parents) if joint != parent)
+
+
+def load_layout(name: str | Path) -> SkeletonLayout:
+    """The layout of that name among the shipped ones, or the one in the TOML file at that path.
+
+    Raises:
+        LayoutError: no such layout, or the file contradicts itself; the message names the file and the field.
+    """
+    path = Path(name) if str(name).endswith(".toml") else LAYOUT_FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise LayoutError(
+            f"there is no layout {str(name)!r}",
+            expected=f"one of {', '.join(layout_names())}, or the path of a .toml file",
+            cure="copy a file of amanet/skeleton/layouts and describe your skeleton in it (docs/data.md)",
+        )
+    return _read_layout(path.resolve())
+
+
+def layout_names() -> tuple[str, ...]:
+    """Names of the layouts that ship with the library."""
+    return tuple(sorted(path.stem for path in LAYOUT_FOLDER.glob("*.toml")))
+
+
+@cache
+def _read_layout(path: Path) -> SkeletonLayout:
+    try:
+        return parse_layout(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise LayoutError(f"this is not a TOML file: {error}", where=path) from error
+    except LayoutError as error:
+        error.where = str(path)
+        raise
+
+
+def parse_layout(fields: dict[str, Any]) -> SkeletonLayout:
+    """A layout from the tables of its TOML file, where joints are written by name.
+
+    Raises:
+        LayoutError: a field is missing, unknown, or names a joint that does not exist.
+    """
+    needed = {"name", "coordinates", "centre", "across", "up", "joints", "mirror", "parts", "groups"}
+    if fields.keys() != needed:
+        raise LayoutError(
+            "the fields of the layout are not the ones a layout has",
+            expected=", ".join(sorted(needed)),
+            got=", ".join(sorted(fields)),
+        )
+    names: tuple[str, ...] = tuple(fields["joints"])
+    index = {joint: i for i, joint in enumerate(names)}
+
+    def joint(name: str, field: str) -> int:
+        if name not in index:
+            raise LayoutError(f"field {field!r} names a joint that is not in [joints]", expected=f"one of {', '.join(names)}", got=name)
+        return index[name]
+
+    def joints(members: list[str], field: str) -> tuple[int, ...]:
+        return tuple(joint(member, field) for member in members)
+
+    mirror = list(range(len(names)))
+    for pair in fields["mirror"]:
+        left, right = joints(pair, "mirror")
+        mirror[left], mirror[right] = right, left
+    lower, upper = joints(fields["up"], "up")
+    left, right = joints(fields["across"], "across")
+    try:
+        return SkeletonLayout(
+            name=fields["name"],
+            coordinates=fields["coordinates"],
+            joints=names,
+            parents=tuple(joint(parent, "joints") for parent in fields["joints"].values()),
+            centre=joint(fields["centre"], "centre"),
+            mirror=tuple(mirror),
+            across=(left, right),
+            up=(lower, upper),
+            parts=tuple(
+                BodyPart(name, joints(part["joints"], "parts"), joint(part["origin"], "parts"), joint(part["anchor"], "parts"))
+                for name, part in fields["parts"].items()
+            ),
+            groups=tuple(JointGroup(name, joints(members, "groups")) for name, members in fields["groups"].items()),
+        )
+    except KeyError as error:
+        raise LayoutError(f"a part lacks {error}", expected="joints, origin and anchor of each part") from error
+
+
+def _check_tree(layout: SkeletonLayout) -> None:
+    if layout.coordinates not in ("xyz", "xy-score"):
+        raise LayoutError("unknown kind of coordinates", expected="xyz or xy-score", got=layout.coordinates)
+    if len(layout.parents) != layout.num_joints:
+        raise LayoutError("joints and parents differ in number", expected=layout.num_joints, got=len(layout.parents))
+    roots = [layout.joints[joint] for joint, parent in enumerate(layout.parents) if joint == parent]
+    if len(roots) != 1:
+        raise LayoutError("a skeleton has one root, the joint that is its own parent", expected="1 root", got=roots or "none")
+    for start in range(layout.num_joints):
+        joint = start
+        for _ in range(layout.num_joints):
+            joint = layout.parents[joint]
+        if joint != layout.root:
+            raise LayoutError(f"joint {layout.joints[start]!r} does not lead to the root: its parents run in a circle")
+
+
+def _check_mirror(layout: SkeletonLayout) -> None:
+    for joint, other in enumerate(layout.mirror):
+        if layout.mirror[other] != joint:
+            raise LayoutError(f"joint {layout.joints[joint]!r} stands in more than one mirror pair")
+
+
+def _check_parts(layout: SkeletonLayout) -> None:
+    members = sorted(joint for part in layout.parts for joint in part.joints)
+    if members != list(range(layout.num_joints)):
+        raise LayoutError("the parts do not hold every joint exactly once", expected=f"{layout.num_joints} joints", got=f"{len(members)} entries")
+
+
+def _check_groups(layout: SkeletonLayout) -> None:
+    members = sorted(joint for group in layout.groups for joint in group.joints)
+    if members != list(range(layout.num_joints)):
+        raise LayoutError("the groups do not hold every joint exactly once", expected=f"{layout.num_joints} joints", got=f"{len(members)} entries")
