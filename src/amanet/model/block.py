@@ -1,0 +1,150 @@
+"""One block with three slots, spatial, temporal and spatio-temporal; AMANet and everything it is compared with are made of it (Fig. 6)."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from amanet.model.attention import SFEM, STFEM, Features, FrameFeatures, JointFeatures
+from amanet.model.temporal_conv import MSTCN
+from amanet.skeleton import SkeletonLayout
+
+SpatialChoice = Literal["sfem"]
+TemporalChoice = Literal["tfem", "jf+ms_tcn", "ff+ms_tcn", "ms_tcn+ms_tcn"]
+SpatioTemporalChoice = Literal["stfem", "none"]
+OrderChoice = Literal["spatial-first", "temporal-first"]
+
+
+@dataclass(frozen=True)
+class BlockConfig:
+    """The parts of a block and their hyper-parameters.
+
+    Attributes:
+        spatial: spatial slot.
+        temporal: temporal slot; ``tfem`` is FF, JF and MS-TCN in series (Table 5).
+        spatio_temporal: spatio-temporal slot.
+        order: whether the spatial or the temporal slot comes first (Table 9).
+        alpha: weight of the bone graph in SFEM (Tables 3-4).
+        beta: weight of the tiled bone graph in STFEM (Tables 6-7).
+        learn_weights: train alpha and beta instead of fixing them.
+        heads: attention heads of SFEM and STFEM; the paper has one.
+        group: frames of a group of FF, g, and length of its convolution, R (Table 5).
+        windows: frames of the windows of STFEM, tau; their outputs are summed.
+        tail: end the block with one MS-TCN, as MS-G3D's blocks do.
+    """
+
+    spatial: SpatialChoice = "sfem"
+    temporal: TemporalChoice = "tfem"
+    spatio_temporal: SpatioTemporalChoice = "stfem"
+    order: OrderChoice = "spatial-first"
+    alpha: float = 0.8
+    beta: float = 0.8
+    learn_weights: bool = False
+    heads: int = 1
+    group: int = 5
+    windows: tuple[int, ...] = (3, 5)
+    tail: bool = True
+
+
+@dataclass
+class Correlations:
+    """The correlation matrices of one block; empty where a slot holds no attention.
+
+    Attributes:
+        spatial: SFEM, joints of each frame, softmax over the last axis.
+        frames: FF, frames of each group.
+        joint_frames: JF, frames of each joint.
+        windows: STFEM, tokens of each window, by window length.
+    """
+
+    spatial: Float[Tensor, "body group joint joint"] | None = None
+    frames: Float[Tensor, "body group frame frame"] | None = None
+    joint_frames: Float[Tensor, "body joint frame memory_frame"] | None = None
+    windows: dict[int, Float[Tensor, "body group token token"]] = field(default_factory=dict)
+
+
+class Block(nn.Module):
+    """y = ReLU(temporal(spatial(x)) + sum of spatio-temporal(x)), then one MS-TCN.
+
+    Args:
+        config: what fills the slots.
+        layout: the skeleton.
+        channels: (in, after the spatial slot, out).
+        stride: frames from one output frame to the next.
+        widen_windows: let V of STFEM widen to the block's channels, as block one does; elsewhere V keeps the input's.
+    """
+
+    def __init__(
+        self, config: BlockConfig, layout: SkeletonLayout, channels: tuple[int, int, int], stride: int, *, widen_windows: bool
+    ) -> None:
+        super().__init__()
+        in_channels, middle, out_channels = channels
+        spatial_first = config.order == "spatial-first"
+        spatial_channels = (in_channels, middle) if spatial_first else (out_channels, out_channels)
+        temporal_channels = (middle if spatial_first else in_channels, out_channels)
+        spatial = _spatial_slot(config, layout, spatial_channels)
+        temporal = _temporal_slot(config, temporal_channels, stride)
+        self.path = nn.Sequential(OrderedDict({**spatial, **temporal} if spatial_first else {**temporal, **spatial}))
+        inner = out_channels if widen_windows else in_channels
+        self.windows = nn.ModuleList(
+            STFEM(
+                layout,
+                (in_channels, inner, out_channels),
+                window,
+                stride,
+                config.beta,
+                learn_weight=config.learn_weights,
+                heads=config.heads,
+            )
+            for window in (config.windows if config.spatio_temporal == "stfem" else ())
+        )
+        self.tail = MSTCN((out_channels, out_channels)) if config.tail else nn.Identity()
+
+    def forward(self, features: Features) -> Features:
+        output = self.path(features)
+        for window in self.windows:
+            output = output + window(features)
+        return self.tail(F.relu(output))
+
+    def explain(self, features: Features) -> tuple[Features, Correlations]:
+        """The block's output and the correlation matrices on the way to it."""
+        found = Correlations()
+        path = features
+        for module in self.path:
+            if isinstance(module, SFEM):
+                found.spatial = module.correlations(path)
+            elif isinstance(module, FrameFeatures):
+                found.frames = module.correlations(path)
+            elif isinstance(module, JointFeatures):
+                found.joint_frames = module.correlations(path)
+            path = module(path)
+        for window in self.windows:
+            assert isinstance(window, STFEM)
+            found.windows[window.window] = window.correlations(features)
+        return self(features), found
+
+
+def _spatial_slot(config: BlockConfig, layout: SkeletonLayout, channels: tuple[int, int]) -> dict[str, nn.Module]:
+    return {"sfem": SFEM(layout, channels, config.alpha, learn_weight=config.learn_weights, heads=config.heads)}
+
+
+def _temporal_slot(config: BlockConfig, channels: tuple[int, int], stride: int) -> dict[str, nn.Module]:
+    """The parts of the temporal slot in call order; the one that widens also strides, and the last one ends without its ReLU."""
+    in_channels, out_channels = channels
+    same = (out_channels, out_channels)
+    match config.temporal:
+        case "tfem":
+            return {
+                "ff": FrameFeatures(in_channels, config.group),
+                "jf": JointFeatures(channels, stride),
+                "ms_tcn": MSTCN(same, activate=False),
+            }
+        case "jf+ms_tcn":
+            return {"jf": JointFeatures(channels, stride), "ms_tcn": MSTCN(same, activate=False)}
+        case "ff+ms_tcn":
+            return {"ff": FrameFeatures(in_channels, config.group), "ms_tcn": MSTCN(channels, stride, activate=False)}
+        case "ms_tcn+ms_tcn":
+            return {"ms_tcn_1": MSTCN(channels, stride), "ms_tcn_2": MSTCN(same, activate=False)}

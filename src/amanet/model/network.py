@@ -1,0 +1,126 @@
+"""AMANet: DP, three blocks, mean over frames and joints, mean over bodies, one linear layer (Fig. 6)."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from amanet.errors import ExperimentError
+from amanet.model.attention import Features
+from amanet.model.block import Block, BlockConfig, Correlations
+from amanet.model.normalisation import BatchNorm, DataNorm
+from amanet.model.preprocessing import DP, AlienChoice, DPChoice
+from amanet.skeleton import SkeletonLayout
+
+BLOCKS = 3
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """A network; the defaults are AMANet as published.
+
+    Attributes:
+        dp: groups that DP derives from the joints (Table 2).
+        alien: how the alien relative coordinates are read; see :class:`~amanet.model.preprocessing.AlienCoordinates`.
+        alien_scale: s of the alien relative coordinates (Fig. 7).
+        block: what the three blocks are made of.
+        width: channels of the first block, a multiple of 6; the others have two and four times as many. The paper has 96.
+        body_mean: the mean over bodies takes ``all`` of them, as published, or only those ``present`` in the clip.
+        dropout: probability before the last layer; the paper has none.
+    """
+
+    dp: DPChoice = "vel+acc+alien"
+    alien: AlienChoice = "frame"
+    alien_scale: float = 1.2
+    block: BlockConfig = field(default_factory=BlockConfig)
+    width: int = 96
+    body_mean: Literal["all", "present"] = "all"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width < 6 or self.width % 6:
+            raise ExperimentError("the width of the network does not fit its six temporal branches", expected="a multiple of 6", got=self.width)
+        if not self.block.windows or min(self.block.windows) < 1:
+            raise ExperimentError("windows of STFEM are lengths in frames", expected="1 or more each", got=self.block.windows)
+        if self.block.group < 1:
+            raise ExperimentError("a group of FF holds frames", expected="1 or more", got=self.block.group)
+        if not 0 <= self.dropout < 1:
+            raise ExperimentError("dropout is a probability", expected="0 <= dropout < 1", got=self.dropout)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What :meth:`Network.explain` returns: the scores and every block's correlation matrices, body axis = clip x body."""
+
+    logits: Float[Tensor, "clip class"]
+    blocks: tuple[Correlations, ...]
+
+
+class Network(nn.Module):
+    """A network of the AMANet family, on raw joints.
+
+    Args:
+        config: its parts.
+        layout: the skeleton of its input.
+        num_classes: classes to tell apart.
+        num_bodies: bodies of a clip; clips with fewer are padded with absent ones.
+    """
+
+    def __init__(self, config: NetworkConfig, layout: SkeletonLayout, num_classes: int, num_bodies: int) -> None:
+        super().__init__()
+        self.config = config
+        self.dp = DP(layout, config.dp, config.alien, config.alien_scale)
+        self.data_norm = DataNorm(num_bodies, layout.num_joints, self.dp.num_channels)
+        outputs = [config.width * 2**block for block in range(BLOCKS)]
+        inputs = [self.dp.num_channels, *outputs[:-1]]
+        middles = [outputs[0], *outputs[:-1]]
+        self.blocks = nn.ModuleList(
+            Block(config.block, layout, channels, stride=1 if index == 0 else 2, widen_windows=index == 0)
+            for index, channels in enumerate(zip(inputs, middles, outputs, strict=True))
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(outputs[-1], num_classes)
+
+    def forward(
+        self, joints: Float[Tensor, "clip body frame joint coord"], present: Bool[Tensor, "clip body frame joint"] | None = None
+    ) -> Float[Tensor, "clip class"]:
+        """Logits of raw joints; without ``present`` every joint counts as seen."""
+        present = torch.ones(joints.shape[:-1], dtype=torch.bool, device=joints.device) if present is None else present
+        features = self._enter(joints, present)
+        for block in self.blocks:
+            features = block(features)
+        return self._classify(features, present)
+
+    def explain(
+        self, joints: Float[Tensor, "clip body frame joint coord"], present: Bool[Tensor, "clip body frame joint"] | None = None
+    ) -> Explanation:
+        """Logits and the spatial, temporal and spatio-temporal correlation matrices of every block."""
+        present = torch.ones(joints.shape[:-1], dtype=torch.bool, device=joints.device) if present is None else present
+        features = self._enter(joints, present)
+        found: list[Correlations] = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            features, correlations = block.explain(features)
+            found.append(correlations)
+        return Explanation(self._classify(features, present), tuple(found))
+
+    def _enter(self, joints: Tensor, present: Tensor) -> Features:
+        return self.data_norm(self.dp(joints, present)).flatten(0, 1)
+
+    def _classify(self, features: Features, present: Bool[Tensor, "clip body frame joint"]) -> Float[Tensor, "clip class"]:
+        by_body = features.mean(dim=(1, 2)).unflatten(0, present.shape[:2])
+        if self.config.body_mean == "present":
+            counted = present.flatten(2).any(-1).to(by_body.dtype)[..., None]
+            by_clip = (by_body * counted).sum(1) / counted.sum(1).clamp(min=1)
+        else:
+            by_clip = by_body.mean(1)
+        return self.classifier(self.dropout(by_clip))
+
+
+def synchronise_statistics(network: nn.Module, synchronise: bool) -> None:
+    """Let every BN take its statistics over all processes together, or over each one by itself."""
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.synchronise = synchronise

@@ -1,0 +1,76 @@
+"""Batch normalisation of features whose channels are the last axis, with statistics over one process or over all of them."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributed import ReduceOp, all_reduce, is_available, is_initialized
+from torch.nn import functional as F
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """BatchNorm with PyTorch's defaults over every axis but the last.
+
+    With ``synchronise`` the statistics of a training step are those of all processes together, so that a step on two processes computes
+    what one process computes on the joined batch; without it every process normalises its own part, as the paper's 16 clips a worker.
+    """
+
+    synchronise: bool = False
+
+    def forward(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        if self.training and self.synchronise and is_available() and is_initialized():
+            return self._forward_synchronised(input)
+        # Rows seen as an image in channels-last memory: the kernels for that format are the fast ones, and nothing is copied.
+        image = input.reshape(1, -1, 1, self.num_features).permute(0, 3, 1, 2)
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        momentum = 0.1 if self.momentum is None else self.momentum
+        output = F.batch_norm(image, self.running_mean, self.running_var, self.weight, self.bias, self.training, momentum, self.eps)
+        return output.permute(0, 2, 3, 1).reshape(input.shape)
+
+    def _forward_synchronised(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        rows = input.reshape(-1, self.num_features)
+        shift = self.running_mean.clone()  # sums of squares about a guess of the mean keep their precision
+        centred = rows - shift
+        count = torch.full((1,), float(len(rows)), dtype=rows.dtype, device=rows.device)
+        total = _SumOverProcesses.apply(torch.cat([count, centred.sum(0), centred.square().sum(0)]))
+        count, first, second = total.split([1, self.num_features, self.num_features])
+        mean = first / count
+        variance = second / count - mean.square()
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            momentum = 0.1 if self.momentum is None else self.momentum
+            self.running_mean.lerp_((mean + shift).to(self.running_mean.dtype), momentum)
+            self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), momentum)
+        output = (centred - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
+        return output.reshape(input.shape)
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Sum of a tensor over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: object, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        all_reduce(total, op=ReduceOp.SUM)
+        return total
+
+    @staticmethod
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        all_reduce(total, op=ReduceOp.SUM)
+        return total
+
+
+class DataNorm(nn.Module):
+    """BN over the (body, joint, channel) features of a clip, statistics over (clip, frame): the last step of DP (Eq. 8)."""
+
+    def __init__(self, bodies: int, joints: int, channels: int) -> None:
+        super().__init__()
+        self.norm = BatchNorm(bodies * joints * channels)
+
+    def forward(self, features: Float[Tensor, "clip body frame joint channel"]) -> Float[Tensor, "clip body frame joint channel"]:
+        by_frame = features.transpose(1, 2)
+        return self.norm(by_frame.flatten(2)).view(by_frame.shape).transpose(1, 2)
