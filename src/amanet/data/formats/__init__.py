@@ -1,0 +1,1 @@
+"""One strict reader for each raw format: bytes in, a clip or a FormatError out."""

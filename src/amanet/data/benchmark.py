@@ -1,0 +1,273 @@
+"""Data sets and the protocols they are judged by: names, classes, splits and published counts."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+from amanet.data.formats.ntu import read_skeleton
+from amanet.data.formats.utd_mhad import read_skeleton_mat
+from amanet.data.normalise import Tracks
+from amanet.errors import ExperimentError, FormatError
+from amanet.skeleton import SkeletonClip
+
+Reader = Callable[[bytes, Path | str, Tracks], SkeletonClip]
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True)
+class SampleKey:
+    """What the name of a sample says about it; None where the data set does not say.
+
+    Attributes:
+        performer: who acts, counted from 1.
+        action: the class as the data set counts it, from 1.
+        label: the class as a network counts it, from 0.
+        camera: which of the cameras saw it.
+        setup: which arrangement of cameras and room.
+        replication: which repetition of the same action by the same performer.
+    """
+
+    performer: int
+    action: int
+    label: int
+    camera: int | None = None
+    setup: int | None = None
+    replication: int | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A published set of clips.
+
+    Attributes:
+        name: ``ntu60``, ``ntu120`` or ``utd-mhad``.
+        layout: the name of its skeleton layout.
+        class_names: one name a class, in the order of the labels.
+        max_bodies: how many bodies take part in its actions at most.
+        suffix: how the names of its files end.
+        excluded: samples that the authors of the set declare unusable.
+        max_setup: the last setup that belongs to the set, where sets share one numbering.
+        pattern: the name of a sample, with a named group for each number in it.
+        name_example: a name that fits the pattern.
+        reader: reads the content of one file.
+    """
+
+    name: str
+    layout: str
+    class_names: tuple[str, ...]
+    max_bodies: int
+    suffix: str
+    pattern: re.Pattern[str]
+    name_example: str
+    reader: Reader
+    max_setup: int | None = None
+    excluded: frozenset[str] = frozenset()
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def parse(self, sample: str) -> SampleKey:
+        """What the name of a sample says.
+
+        Raises:
+            FormatError: no name of this data set, or a class or setup outside it.
+        """
+        match = self.pattern.fullmatch(sample)
+        if match is None:
+            raise FormatError(f"{sample!r} is no sample of {self.name}", expected=f"a name like {self.name_example}")
+        numbers = {field: int(digits) for field, digits in match.groupdict().items()}
+        if not 1 <= numbers["action"] <= self.num_classes:
+            raise FormatError(f"{sample!r} names a class outside {self.name}", expected=f"1 to {self.num_classes}", got=numbers["action"])
+        if self.max_setup is not None and not 1 <= numbers["setup"] <= self.max_setup:
+            raise FormatError(f"{sample!r} names a setup outside {self.name}", expected=f"1 to {self.max_setup}", got=numbers["setup"])
+        return SampleKey(**numbers, label=numbers["action"] - 1)
+
+    def holds(self, sample: str) -> bool:
+        """Whether the name is one of this data set and its authors do not exclude it."""
+        try:
+            self.parse(sample)
+        except FormatError:
+            return False
+        return sample not in self.excluded
+
+    def read(self, content: bytes, path: Path | str, tracks: Tracks) -> SkeletonClip:
+        """The clip in the content of one file, with its label and the sample's name.
+
+        Raises:
+            FormatError: the name or the content is not of this data set's format; the message names the file and the line.
+        """
+        file_name = Path(path).name
+        if not file_name.endswith(self.suffix):
+            raise FormatError(f"this is no file of {self.name}", where=path, expected=f"a name that ends in {self.suffix}")
+        sample = file_name.removesuffix(self.suffix)
+        try:
+            label = self.parse(sample).label
+        except FormatError as error:
+            error.where = str(path)
+            raise
+        return replace(self.reader(content, path, tracks), sample=sample, label=label)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A protocol: which clips of a data set train and which test.
+
+    Attributes:
+        name: the data set and the split, as in ``ntu60-xsub``.
+        dataset: the data set it splits.
+        in_training: the rule.
+        num_train: published number of training clips.
+        num_test: published number of test clips.
+        description: the rule in a sentence.
+    """
+
+    name: str
+    dataset: Dataset
+    in_training: Callable[[SampleKey], bool]
+    num_train: int
+    num_test: int
+    description: str
+
+
+def get_dataset(name: str) -> Dataset:
+    """The data set of that name.
+
+    Raises:
+        ExperimentError: there is none; the message lists the names.
+    """
+    return _look_up(DATASETS, name, "data set")
+
+
+def get_benchmark(name: str) -> Benchmark:
+    """The benchmark of that name.
+
+    Raises:
+        ExperimentError: there is none; the message lists the names.
+    """
+    return _look_up(BENCHMARKS, name, "benchmark")
+
+
+def _look_up(entries: Mapping[str, Entry], name: str, kind: str) -> Entry:
+    if name not in entries:
+        raise ExperimentError(f"there is no {kind} {name!r}", expected=f"one of {', '.join(entries)}", got=name)
+    return entries[name]
+
+
+def _protocol_lines(file_name: str) -> tuple[str, ...]:
+    return tuple(files("amanet.data").joinpath("protocols", file_name).read_text(encoding="utf-8").splitlines())
+
+
+def _read_ntu(content: bytes, path: Path | str, tracks: Tracks) -> SkeletonClip:
+    recording = read_skeleton(content, path)
+    return recording.by_slot() if tracks == "slot" else recording.by_body_id()
+
+
+def _read_utd_mhad(content: bytes, path: Path | str, tracks: Tracks) -> SkeletonClip:
+    return read_skeleton_mat(content, path)  # one body: slot and id are the same
+
+
+NTU_PATTERN = re.compile(r"S(?P<setup>\d{3})C(?P<camera>\d{3})P(?P<performer>\d{3})R(?P<replication>\d{3})A(?P<action>\d{3})", re.ASCII)
+NTU_CLASSES = _protocol_lines("ntu_classes.txt")
+NTU_MISSING = _protocol_lines("ntu_missing.txt")
+NTU60_SETUPS, NTU120_SETUPS = 17, 32
+NTU60_TRAINING_PERFORMERS = frozenset({1, 2, 4, 5, 8, 9, *range(13, 20), 25, 27, 28, 31, 34, 35, 38})
+NTU120_TRAINING_PERFORMERS = NTU60_TRAINING_PERFORMERS | {
+    *(45, 46, 47, 49, 50, *range(52, 60), 70, 74, 78, *range(80, 87), 89, *range(91, 96), 97, 98, 100, 103)
+}  # fmt: skip
+NTU60_TRAINING_CAMERAS = frozenset({2, 3})
+
+
+def _ntu(name: str, num_classes: int, max_setup: int) -> Dataset:
+    return Dataset(
+        name=name,
+        layout="ntu25",
+        class_names=NTU_CLASSES[:num_classes],
+        max_bodies=2,
+        suffix=".skeleton",
+        pattern=NTU_PATTERN,
+        name_example="S001C001P001R001A001",
+        reader=_read_ntu,
+        max_setup=max_setup,
+        excluded=frozenset(sample for sample in NTU_MISSING if int(sample[1:4]) <= max_setup),
+    )
+
+
+def _performer_in(performers: frozenset[int], key: SampleKey) -> bool:
+    return key.performer in performers
+
+
+def _camera_in(cameras: frozenset[int], key: SampleKey) -> bool:
+    return key.camera in cameras
+
+
+def _even_setup(key: SampleKey) -> bool:
+    return key.setup is not None and key.setup % 2 == 0
+
+
+def _odd_performer(key: SampleKey) -> bool:
+    return key.performer % 2 == 1
+
+
+NTU60 = _ntu("ntu60", 60, NTU60_SETUPS)
+NTU120 = _ntu("ntu120", 120, NTU120_SETUPS)
+UTD_MHAD = Dataset(
+    name="utd-mhad",
+    layout="kinect20",
+    class_names=_protocol_lines("utd_mhad_classes.txt"),
+    max_bodies=1,
+    suffix=".mat",
+    pattern=re.compile(r"a(?P<action>[1-9]\d?)_s(?P<performer>[1-8])_t(?P<replication>[1-4])_skeleton", re.ASCII),
+    name_example="a1_s1_t1_skeleton",
+    reader=_read_utd_mhad,
+)
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (NTU60, NTU120, UTD_MHAD)}
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark(
+            name="ntu60-xsub",
+            dataset=NTU60,
+            in_training=partial(_performer_in, NTU60_TRAINING_PERFORMERS),
+            num_train=40_091,
+            num_test=16_487,
+            description="Cross-subject: 20 of the 40 performers train, the others test.",
+        ),
+        Benchmark(
+            name="ntu60-xview",
+            dataset=NTU60,
+            in_training=partial(_camera_in, NTU60_TRAINING_CAMERAS),
+            num_train=37_646,
+            num_test=18_932,
+            description="Cross-view: cameras 2 and 3 train, camera 1 tests.",
+        ),
+        Benchmark(
+            name="ntu120-xsub",
+            dataset=NTU120,
+            in_training=partial(_performer_in, NTU120_TRAINING_PERFORMERS),
+            num_train=63_026,
+            num_test=50_919,
+            description="Cross-subject: 53 of the 106 performers train, the others test.",
+        ),
+        Benchmark(
+            name="ntu120-xset",
+            dataset=NTU120,
+            in_training=_even_setup,
+            num_train=54_468,
+            num_test=59_477,
+            description="Cross-setup: setups of even number train, those of odd number test.",
+        ),
+        Benchmark(
+            name="utd-mhad",
+            dataset=UTD_MHAD,
+            in_training=_odd_performer,
+            num_train=431,
+            num_test=430,
+            description="Cross-subject: performers of odd number train, those of even number test.",
+        ),
+    )
+}

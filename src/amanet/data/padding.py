@@ -1,0 +1,14 @@
+"""Clips of different lengths brought to one."""
+
+import numpy as np
+
+from amanet.skeleton import SkeletonClip
+
+
+def replay(clip: SkeletonClip, frames: int) -> SkeletonClip:
+    """The clip brought to a number of frames: a shorter one is repeated from its start, a longer one sampled evenly, first to last."""
+    if clip.num_frames <= frames:
+        chosen = np.arange(frames) % clip.num_frames
+    else:
+        chosen = np.linspace(0, clip.num_frames - 1, frames).round().astype(int)
+    return clip.with_joints(clip.joints[:, chosen], clip.present[:, chosen])
