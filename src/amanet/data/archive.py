@@ -1,0 +1,164 @@
+"""Raw files as they were downloaded: in folders, or in .zip archives that are never unpacked.
+
+An archive is a stranger's. Before anything of it is read it is refused if an entry would leave the folder it is unpacked to, is a link,
+is packed too tightly to be honest, or if there are too many of them; and reading stops at the size that was announced.
+"""
+
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from amanet.data.store import first_of
+from amanet.errors import FormatError
+
+MAX_FILE_BYTES = 64 << 20
+"""The largest honest file, 300 frames of 6 bodies, has 7 MB."""
+MAX_ENTRIES = 500_000
+"""The largest honest archive, Kinetics-Skeleton, has 260,000."""
+MAX_RATIO = 100
+"""Skeleton text packs 3:1 to 5:1; files below ``SMALL`` may pack tighter, as runs of empty frames do."""
+SMALL = 1 << 20
+
+_UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
+"""What `zipfile` raises at a damaged, encrypted or exotically packed entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawMember:
+    """One raw file.
+
+    Attributes:
+        sample: its name in the data set.
+        source: the file, or the archive it is in.
+        entry: its name inside the archive; empty for a file.
+        size: bytes.
+        stamp: changes when the content does: time of last change of a file, CRC of an archive's entry.
+    """
+
+    sample: str
+    source: Path
+    entry: str
+    size: int
+    stamp: int
+
+    @property
+    def where(self) -> Path:
+        """The place as a user would write it."""
+        return self.source / self.entry if self.entry else self.source
+
+    def read(self) -> bytes:
+        """The content, at most as long as announced.
+
+        Raises:
+            FormatError: it is damaged, or cannot be read.
+        """
+        try:
+            if not self.entry:
+                with self.source.open("rb") as file:
+                    return file.read(MAX_FILE_BYTES)
+            return _open_zip(self.source).read(self.entry)  # zipfile stops at the announced size and compares the CRC
+        except _UNREADABLE as error:
+            raise FormatError(f"this file cannot be read: {error}", where=self.where, cure="download or unpack it again") from error
+
+
+def list_members(paths: Sequence[Path], suffix: str) -> list[RawMember]:
+    """All files of some folders (with their subfolders) and .zip archives that end in ``suffix``, sorted by sample.
+
+    The sample is the name of the file less the suffix. Hidden files are left out.
+
+    Raises:
+        FormatError: a path is neither; an archive is damaged or hostile; a file is too large; a sample stands there twice; or there is
+            nothing. The message lists the first offenders.
+    """
+    members: list[RawMember] = []
+    for path in paths:
+        if path.is_dir():
+            members += _list_folder(path, suffix)
+        elif path.is_file() and zipfile.is_zipfile(path):
+            members += _list_zip(path, suffix)
+        else:
+            raise FormatError(
+                "this is neither a folder nor a .zip archive", where=path, cure="give the folder or the archives of the data set"
+            )
+    members.sort(key=lambda member: (member.sample, str(member.where)))
+    if not members:
+        raise FormatError(
+            f"there is no file whose name ends in {suffix}", where=", ".join(map(str, paths)), cure="is it the right data set?"
+        )
+    _refuse([str(member.where) for member in members if member.size > MAX_FILE_BYTES], f"files of more than {MAX_FILE_BYTES >> 20} MB")
+    _refuse(_duplicates(members), "samples that stand there twice")
+    return members
+
+
+def _list_folder(folder: Path, suffix: str) -> Iterator[RawMember]:
+    for path in folder.rglob(f"*{suffix}"):
+        if path.name.startswith("."):
+            continue
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            yield RawMember(path.name.removesuffix(suffix), path, "", status.st_size, status.st_mtime_ns)
+
+
+def _list_zip(path: Path, suffix: str) -> Iterator[RawMember]:
+    if announced_entries(path) > MAX_ENTRIES:
+        raise FormatError("this archive is too large to be a data set", where=path, expected=f"at most {MAX_ENTRIES} entries", got="more")
+    try:
+        entries = _open_zip(path).infolist()
+    except _UNREADABLE as error:
+        raise FormatError(f"this archive is damaged: {error}", where=path, cure="download it again") from error
+    _refuse([entry.filename for entry in entries if _leaves_folder(entry.filename)], "entries outside the archive's folder", path)
+    _refuse([entry.filename for entry in entries if stat.S_ISLNK(entry.external_attr >> 16)], "entries that are links", path)
+    _refuse([entry.filename for entry in entries if _is_bomb(entry)], f"entries packed more than {MAX_RATIO}:1", path)
+    for entry in entries:
+        name = PurePosixPath(entry.filename).name
+        if name.endswith(suffix) and not name.startswith(".") and not entry.is_dir():
+            yield RawMember(name.removesuffix(suffix), path, entry.filename, entry.file_size, entry.CRC)
+
+
+@lru_cache(maxsize=4)
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
+def announced_entries(path: Path) -> int:
+    """How many entries the end of an archive announces, without reading its directory; at least what its size needs.
+
+    `zipfile` reads a directory of whatever length before anyone can count, so a directory of a million entries is noticed here. The number
+    may be a lie but the length of the directory is what `zipfile` goes by, and an entry has at least 46 bytes.
+    """
+    with path.open("rb") as file:
+        length = file.seek(0, 2)
+        file.seek(max(0, length - (1 << 16) - 98))
+        tail = file.read()
+    end = tail.rfind(b"PK\5\6")
+    if end < 0 or len(tail) - end < 22:
+        return 0
+    _, count, size = struct.unpack_from("<HHL", tail, end + 8)
+    large = tail.rfind(b"PK\6\6", 0, end)
+    if large >= 0 and len(tail) - large >= 56:
+        count, size = struct.unpack_from("<QQ", tail, large + 32)
+    return max(count, min(size, length) // 256)
+
+
+def _leaves_folder(name: str) -> bool:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or bool(PureWindowsPath(name).drive)
+
+
+def _is_bomb(entry: zipfile.ZipInfo) -> bool:
+    return entry.file_size > SMALL and entry.file_size > MAX_RATIO * entry.compress_size
+
+
+def _duplicates(members: Sequence[RawMember]) -> list[str]:
+    return [f"{one.sample} ({one.where} and {two.where})" for one, two in pairwise(members) if one.sample == two.sample]
+
+
+def _refuse(offenders: list[str], problem: str, where: Path | None = None) -> None:
+    if offenders:
+        raise FormatError(f"{len(offenders)} {problem}", where=where, got=first_of(offenders))

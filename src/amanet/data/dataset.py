@@ -1,0 +1,226 @@
+"""From a store to clips of equal shape: length, augmentation, number of bodies; and which rows train, validate and test."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+from zlib import crc32
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
+from torch.utils.data import Dataset
+
+from amanet.data.benchmark import Benchmark
+from amanet.data.padding import replay
+from amanet.data.store import ClipStore
+from amanet.errors import ExperimentError
+from amanet.skeleton import SkeletonClip, SkeletonLayout
+
+Part = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class ClipSampling:
+    """How a stored clip becomes one that a network sees.
+
+    The augmentations (``rotate``, ``scale``, ``mirror``, the random cut of ``resize``) act in training only; the paper uses none.
+
+    Attributes:
+        frames: length of every clip.
+        fit: ``replay`` repeats a clip from its start (the paper); ``resize`` cuts a part out of it and resamples that.
+        crop: smallest and largest fraction of the clip that ``resize`` cuts out in training, at a random place.
+        test_crop: fraction that ``resize`` keeps around the middle when it does not train.
+        bodies: bodies of every clip; absent ones are added, those after the first ones left out.
+        rotate: largest random angle about each axis, degrees; 2-D clips turn in their plane.
+        scale: largest random change of size, as a fraction.
+        mirror: swap left and right in every second clip; not for classes that differ by the side.
+    """
+
+    frames: int = 300
+    fit: Literal["replay", "resize"] = "replay"
+    crop: tuple[float, float] = (0.5, 1.0)
+    test_crop: float = 0.95
+    bodies: int = 2
+    rotate: float = 0.0
+    scale: float = 0.0
+    mirror: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = self.crop
+        bounds = {
+            "frames must be 1 or more": self.frames >= 1,
+            "bodies must be 1 or more": self.bodies >= 1,
+            "fit must be replay or resize": self.fit in ("replay", "resize"),
+            "crop must be two fractions, the smaller first": 0 < low <= high <= 1,
+            "test_crop must be a fraction": 0 < self.test_crop <= 1,
+            "rotate must be an angle from 0 to 180 degrees": 0 <= self.rotate <= 180,
+            "scale must be 0 or more and below 1": 0 <= self.scale < 1,
+        }
+        for rule, holds in bounds.items():
+            if not holds:
+                raise ExperimentError(rule, got=self)
+
+
+class ClipDataset(Dataset[SkeletonClip]):
+    """Some rows of a store as clips of equal shape (``bodies``, ``frames``, joint, coord).
+
+    An item is asked for as (epoch, position): what is random in it follows from seed, epoch and the sample's name alone, so neither the
+    order of the clips nor the number of workers changes it.
+
+    Args:
+        store: where the clips are.
+        rows: which of them, in the order of the positions.
+        sampling: length, bodies and augmentation.
+        seed: of the augmentation.
+        training: whether to augment.
+    """
+
+    def __init__(self, store: ClipStore, rows: Int[np.ndarray, " clip"], sampling: ClipSampling, seed: int, *, training: bool) -> None:
+        self.store = store
+        self.rows = rows
+        self.sampling = sampling
+        self.seed = seed
+        self.training = training
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: tuple[int, int]) -> SkeletonClip:
+        epoch, position = index
+        clip = choose_bodies(self.store.clip(int(self.rows[position])), self.sampling.bodies)
+        rng = np.random.default_rng([self.seed, epoch, crc32(clip.sample.encode())])
+        if self.training:
+            clip = augment(clip, self.store.layout, self.sampling, rng)
+        return add_bodies(self._fit(clip, rng), self.sampling.bodies)
+
+    def _fit(self, clip: SkeletonClip, rng: np.random.Generator) -> SkeletonClip:
+        if self.sampling.fit == "replay":
+            return replay(clip, self.sampling.frames)
+        return resample(clip, self._cut(clip.num_frames, rng))
+
+    def _cut(self, num_frames: int, rng: np.random.Generator) -> Float[np.ndarray, " frame"]:
+        low, high = self.sampling.crop
+        fraction = rng.uniform(low, high) if self.training else self.sampling.test_crop
+        place = rng.uniform() if self.training else 0.5
+        length = max(1.0, fraction * num_frames)
+        return frame_positions(place * (num_frames - length), length, self.sampling.frames)
+
+
+def frame_positions(start: float, length: float, frames: int) -> Float[np.ndarray, " frame"]:
+    """Where to sample a part of a clip, in frames of the clip: the middles of ``frames`` equal pieces of it, as image resizing does."""
+    middles = start + (np.arange(frames) + 0.5) * (length / frames) - 0.5
+    return middles.clip(start, start + length - 1)
+
+
+def resample(clip: SkeletonClip, positions: Float[np.ndarray, " frame"]) -> SkeletonClip:
+    """The clip at fractional frames, by linear interpolation between the frames around each.
+
+    Between a seen and an absent joint the seen one holds, between two absent ones the joint is absent. Where nobody at all is seen at
+    any of the positions, the frames in which somebody is are taken instead.
+    """
+    before, after = np.floor(positions).astype(int), np.ceil(positions).astype(int)
+    seen_before, seen_after = clip.present[:, before], clip.present[:, after]
+    if not (seen_before.any() or seen_after.any()):
+        seen_frames = np.flatnonzero(clip.present.any(axis=(0, 2)))
+        return resample(clip, seen_frames[np.linspace(0, len(seen_frames) - 1, len(positions)).round().astype(int)].astype(float))
+    weight = (positions - before).astype(np.float32)[:, None]
+    if clip.present.all():
+        weight = weight[..., None]
+    else:
+        weight = np.where(seen_before & seen_after, weight, seen_after)[..., None].astype(np.float32)
+    joints = clip.joints[:, after]
+    start = clip.joints[:, before]
+    joints -= start
+    joints *= weight
+    joints += start
+    return SkeletonClip(clip.sample, joints, seen_before | seen_after, clip.label)
+
+
+def augment(clip: SkeletonClip, layout: SkeletonLayout, sampling: ClipSampling, rng: np.random.Generator) -> SkeletonClip:
+    """The clip turned about the origin, grown or shrunk, and mirrored, as ``sampling`` allows."""
+    angles = np.radians(rng.uniform(-1, 1, size=3) * sampling.rotate)
+    factor = 1 + rng.uniform(-1, 1) * sampling.scale
+    flip = sampling.mirror and rng.uniform() < 0.5
+    axes = layout.num_axes
+    if axes == 2:
+        angles[:2] = 0
+    change = np.eye(3)
+    change[:axes, :axes] = factor * rotation(angles)[:axes, :axes]
+    joints, present = clip.joints, clip.present
+    if flip:
+        change = change @ np.diag([-1, 1, 1])
+        joints, present = joints[:, :, list(layout.mirror)], present[:, :, list(layout.mirror)]
+    elif sampling.rotate == sampling.scale == 0:
+        return clip
+    changed = joints.reshape(-1, 3) @ change.T.astype(np.float32)
+    return SkeletonClip(clip.sample, changed.reshape(joints.shape), present, clip.label)
+
+
+def rotation(angles: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
+    """R_z R_y R_x for angles about x, y and z, in radians."""
+    (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return about_z @ about_y @ about_x
+
+
+def choose_bodies(clip: SkeletonClip, bodies: int) -> SkeletonClip:
+    """The first bodies that are seen at all, at most so many."""
+    if clip.num_bodies <= bodies:
+        return clip
+    first = np.argsort(~clip.present.any(axis=(1, 2)), kind="stable")[:bodies]
+    return SkeletonClip(clip.sample, clip.joints[first], clip.present[first], clip.label)
+
+
+def add_bodies(clip: SkeletonClip, bodies: int) -> SkeletonClip:
+    """The clip with absent bodies behind its own, up to so many."""
+    if clip.num_bodies == bodies:
+        return clip
+    joints: Float32[np.ndarray, "body frame joint coord"] = np.zeros((bodies, *clip.joints.shape[1:]), np.float32)
+    present: Bool[np.ndarray, "body frame joint"] = np.zeros((bodies, *clip.present.shape[1:]), bool)
+    joints[: clip.num_bodies], present[: clip.num_bodies] = clip.joints, clip.present
+    return SkeletonClip(clip.sample, joints, present, clip.label)
+
+
+def split_rows(store: ClipStore, benchmark: Benchmark, validation_performers: Sequence[int] = ()) -> dict[Part, Int[np.ndarray, " clip"]]:
+    """Rows of a store that train, validate and test, by what the samples' names say.
+
+    Args:
+        store: clips of the benchmark's data set, all or some of them.
+        benchmark: the protocol.
+        validation_performers: those of the training performers who are held out for validation.
+
+    Raises:
+        ExperimentError: the store is of another data set, a held-out performer does not train, or nothing is left to train or to test.
+    """
+    if store.header.dataset != benchmark.dataset.name:
+        raise ExperimentError(
+            f"this store is not of the benchmark {benchmark.name}",
+            where=store.path,
+            expected=f"a store of {benchmark.dataset.name}",
+            got=f"a store of {store.header.dataset}",
+        )
+    keys = [benchmark.dataset.parse(sample) for sample in store.samples]
+    in_training = np.array([benchmark.in_training(key) for key in keys])
+    performers = np.array([key.performer for key in keys])
+    held_out = in_training & np.isin(performers, list(validation_performers))
+    strangers = set(validation_performers) - set(performers[in_training].tolist())
+    if strangers:
+        raise ExperimentError(
+            f"these performers do not train in {benchmark.name}, so they cannot be held out for validation",
+            expected=f"some of {', '.join(map(str, sorted(set(performers[in_training].tolist()))))}",
+            got=", ".join(map(str, sorted(strangers))),
+        )
+    parts: dict[Part, Int[np.ndarray, " clip"]] = {
+        "train": np.flatnonzero(in_training & ~held_out),
+        "validation": np.flatnonzero(held_out),
+        "test": np.flatnonzero(~in_training),
+    }
+    if not len(parts["train"]) or not len(parts["test"]):
+        raise ExperimentError(
+            f"this store has nothing to train or nothing to test for {benchmark.name}",
+            where=store.path,
+            expected=f"{benchmark.num_train} and {benchmark.num_test} clips in the whole data set",
+            got=", ".join(f"{len(rows)} clips for {part}" for part, rows in parts.items()),
+        )
+    return parts

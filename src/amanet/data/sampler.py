@@ -1,0 +1,101 @@
+"""Which clips make up which batch: a pure function of the seed and the epoch, whatever the workers and processes."""
+
+import multiprocessing
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from amanet.data.dataset import ClipDataset
+from amanet.errors import ExperimentError
+from amanet.skeleton import ClipBatch
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """The batches of one epoch, each a list of (epoch, position in the data set).
+
+    The clips are shuffled and cut into as few batches as needed, of nearly equal size, so that each clip comes once and no batch is tiny.
+    Each batch is cut the same way over the processes: together they see the batch that one process would.
+
+    Args:
+        num_clips: clips of the data set.
+        batch_size: clips of a batch over all processes, at most.
+        seed: of the order.
+        epoch: which epoch, from 0.
+        start_batch: batches to leave out because they are done already.
+        rank: which process this is.
+        world_size: how many there are.
+        shuffle: false to keep the order, for evaluation.
+
+    Raises:
+        ExperimentError: no clip, or batches too small to give every process one.
+    """
+
+    def __init__(
+        self,
+        num_clips: int,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        *,
+        start_batch: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = True,
+    ) -> None:
+        if num_clips < 1 or batch_size < 1 or not 0 <= rank < world_size:
+            raise ExperimentError("there is nothing to make batches of", got=f"{num_clips} clips, batch size {batch_size}, rank {rank}")
+        self.num_batches = -(-num_clips // batch_size)
+        if num_clips // self.num_batches < world_size:
+            raise ExperimentError(
+                f"a batch has fewer clips than there are processes ({world_size})",
+                got=f"{num_clips} clips in batches of at most {batch_size}",
+                cure="use larger batches or fewer processes",
+            )
+        self.num_clips = num_clips
+        self.seed = seed
+        self.epoch = epoch
+        self.start_batch = start_batch
+        self.rank = rank
+        self.world_size = world_size
+        self.shuffle = shuffle
+
+    def __len__(self) -> int:
+        return max(0, self.num_batches - self.start_batch)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.arange(self.num_clips)
+        if self.shuffle:
+            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
+        for batch in np.array_split(order, self.num_batches)[self.start_batch :]:
+            yield [(self.epoch, position) for position in np.array_split(batch, self.world_size)[self.rank].tolist()]
+
+
+def make_loader(dataset: ClipDataset, batches: EpochBatches, *, workers: int = 0, pin_memory: bool = False) -> DataLoader[Any]:
+    """A loader of the batches of one epoch, each a :class:`ClipBatch`, which leaves every global random number generator alone.
+
+    Workers are started anew each epoch and never forked from a process that runs threads: from a clean server process where the system
+    has one (Linux, macOS), spawned elsewhere. So a script that uses workers guards its start with ``if __name__ == "__main__"``.
+
+    Args:
+        dataset: the clips.
+        batches: which of them, when.
+        workers: processes that prepare batches; 0 prepares them in this one. The batches are the same.
+        pin_memory: put batches into page-locked memory, for a GPU.
+    """
+    context = None
+    if workers:
+        methods = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        context.set_forkserver_preload([__name__])
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=ClipBatch.stack,
+        pin_memory=pin_memory,
+        multiprocessing_context=context,
+        generator=torch.Generator().manual_seed(0),
+    )

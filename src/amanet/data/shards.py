@@ -1,0 +1,118 @@
+"""Part of a data set on its way into a store: a chunk of raw files goes in, a shard of normalised clips comes out.
+
+A shard appears whole or not at all, and is named after everything it depends on. So shards of an earlier, unfinished preparation are
+good to use, and those of other files or settings are never taken for them.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from amanet import __version__
+from amanet.data.archive import RawMember
+from amanet.data.benchmark import get_dataset
+from amanet.data.normalise import RECIPES
+from amanet.data.store_writer import ROW_SCHEMA, encode_clips
+from amanet.errors import AmanetError
+from amanet.skeleton import load_layout
+
+CHUNK_CLIPS = 256
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A raw file that does not get into the store.
+
+    Attributes:
+        sample: its name.
+        where: the file.
+        reason: the kind of reason.
+        detail: what is wrong with this one.
+    """
+
+    sample: str
+    where: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Raw files that become one shard.
+
+    Attributes:
+        dataset: name of their data set.
+        recipe: how to normalise them.
+        members: the files.
+        shard: where the result goes.
+    """
+
+    dataset: str
+    recipe: str
+    members: tuple[RawMember, ...]
+    shard: Path
+
+
+def cut_chunks(members: Sequence[RawMember], dataset: str, recipe: str, folder: Path) -> list[Chunk]:
+    """Cuts files into chunks, whose shards lie in ``folder``."""
+    settings = (__version__, dataset, recipe, load_layout(get_dataset(dataset).layout).joints)
+    chunks = []
+    for start in range(0, len(members), CHUNK_CLIPS):
+        part = tuple(members[start : start + CHUNK_CLIPS])
+        facts = (settings, [(member.sample, member.size, member.stamp) for member in part])
+        digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+        chunks.append(Chunk(dataset, recipe, part, folder / f"{start:07}-{digest}.arrow"))
+    return chunks
+
+
+def is_made(chunk: Chunk, skip: bool) -> bool:
+    """Whether the shard is there and will do: one with dropped files will not, unless such files are to be skipped."""
+    return chunk.shard.is_file() and (skip or not read_shard(chunk.shard)[1])
+
+
+def make_shard(chunk: Chunk, skip: bool) -> int:
+    """Reads and normalises the files of a chunk, writes its shard, and returns the number of files.
+
+    Raises:
+        AmanetError: a file is damaged, and such files are not to be skipped.
+    """
+    dataset = get_dataset(chunk.dataset)
+    recipe = RECIPES[chunk.recipe]
+    layout = load_layout(dataset.layout)
+    clips, dropped = [], []
+    for member in chunk.members:
+        try:
+            clip = dataset.read(member.read(), member.where, recipe.tracks)
+            clips.append(recipe.apply(clip, layout, max_bodies=dataset.max_bodies))
+        except AmanetError as error:
+            error.where = error.where or str(member.where)
+            if not skip:
+                error.cure = error.cure or "repair or remove the file, or skip files that cannot be read; finished work is kept"
+                raise
+            dropped.append(Dropped(member.sample, str(member.where), "cannot be read", error.problem))
+    rows = encode_clips(clips, [dataset.parse(clip.sample) for clip in clips])
+    _write_shard(rows, dropped, chunk.shard)
+    return len(chunk.members)
+
+
+def read_shard(path: Path) -> tuple[pa.Table, list[Dropped]]:
+    """The clips of a shard, mapped from disk, and the files that did not become one."""
+    with pa.memory_map(str(path)) as source:
+        rows = pa.ipc.open_file(source).read_all()
+    return rows, [Dropped(**fields) for fields in json.loads(rows.schema.metadata[b"dropped"])]
+
+
+def _write_shard(rows: pa.Table, dropped: Sequence[Dropped], path: Path) -> None:
+    rows = rows.replace_schema_metadata({"dropped": json.dumps([asdict(each) for each in dropped])})
+    temporary = path.with_suffix(f".arrow-{os.getpid()}")
+    with temporary.open("wb") as file:
+        with pa.ipc.new_file(file, ROW_SCHEMA.with_metadata(rows.schema.metadata)) as sink:
+            sink.write_table(rows)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

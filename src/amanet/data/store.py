@@ -1,0 +1,259 @@
+"""ClipStore: prepared clips in a folder that is opened in no time and read by many processes at once.
+
+================  ==========================================================================================================
+file              holds
+================  ==========================================================================================================
+``joints.npy``    every clip's (body, frame, joint, coord) numbers one after the other, float32; NaN where a joint is absent
+``index.parquet`` one row a clip, sorted by sample: its label, who and what recorded it, its shape, and where it starts
+``store.json``    what the numbers mean: data set, layout with its joints, recipe, class names, counts, content hash
+``report.json``   written by :func:`amanet.prepare.prepare`: what was kept, what was dropped and why
+================  ==========================================================================================================
+
+Clips keep their own number of frames, so a store is a tenth of the size of one padded to 300 frames. Nothing in it is a pickle.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self, get_type_hints
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Int
+
+from amanet.errors import StoreError
+from amanet.skeleton import SkeletonClip, SkeletonLayout, load_layout
+
+FORMAT_VERSION = 1
+SHOWN_OFFENDERS = 10
+REPAIR = "prepare it again: `amanet prepare`"
+
+CLIP_FIELDS = [
+    pa.field("sample", pa.string(), nullable=False),
+    pa.field("label", pa.int32(), nullable=False),
+    pa.field("performer", pa.int32()),
+    pa.field("camera", pa.int32()),
+    pa.field("setup", pa.int32()),
+    pa.field("bodies", pa.int32(), nullable=False),
+    pa.field("frames", pa.int32(), nullable=False),
+]
+INDEX_SCHEMA = pa.schema([*CLIP_FIELDS, pa.field("offset", pa.int64(), nullable=False)])
+"""Columns of ``index.parquet``; ``offset`` counts floats of ``joints.npy``."""
+
+
+@dataclass(frozen=True)
+class StoreHeader:
+    """What ``store.json`` says.
+
+    Attributes:
+        version: of this format.
+        dataset: name of the data set the clips are of.
+        layout: name of their skeleton layout.
+        joints: the joints of that layout when the store was written, so that a changed layout is noticed.
+        coordinates: what the three numbers of a joint are.
+        recipe: how the clips were normalised.
+        class_names: one a label.
+        num_clips: rows of the index.
+        num_floats: numbers in ``joints.npy``.
+        content: SHA-256 over the numbers, the index and the other fields of this header.
+    """
+
+    version: int
+    dataset: str
+    layout: str
+    joints: tuple[str, ...]
+    coordinates: str
+    recipe: str
+    class_names: tuple[str, ...]
+    num_clips: int
+    num_floats: int
+    content: str
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(StoreHeader).items():
+            value = getattr(self, name)
+            members, member = (value, str) if isinstance(value, tuple) else ([value], kind)
+            if isinstance(value, tuple) != (kind == tuple[str, ...]) or not all(isinstance(each, member) for each in members):
+                raise TypeError(f"{name} is not {kind}")
+
+    def seal(self, digest: "hashlib._Hash", index: bytes) -> str:
+        """The content hash, given the running hash of the numbers and the bytes of the index."""
+        digest.update(index)
+        digest.update(json.dumps({**asdict(self), "content": ""}, sort_keys=True).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class ClipStore:
+    """An open store; clips are read from disk when asked for.
+
+    It travels to another process as its path and is opened again there.
+
+    Attributes:
+        path: the folder.
+        header: what its ``store.json`` says.
+        layout: the skeleton of every clip.
+        index: one row a clip, :data:`INDEX_SCHEMA`.
+    """
+
+    path: Path
+    header: StoreHeader
+    layout: SkeletonLayout
+    index: pa.Table
+    _numbers: np.ndarray = field(repr=False, compare=False)
+    _extent: Int[np.ndarray, "clip 4"] = field(repr=False, compare=False)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Opens a store and checks that its parts belong together (not every byte: that is :meth:`verify`).
+
+        Raises:
+            StoreError: it is no store, is incomplete, or does not fit this version of the library.
+        """
+        path = Path(path)
+        header = _read_header(path)
+        layout = _find_layout(header, path)
+        index = _read_index(path)
+        numbers = _map_numbers(path)
+        shape = (header.num_clips, header.num_floats)
+        if shape != (len(index), numbers.size):
+            raise StoreError(
+                "the parts of this store do not belong together",
+                where=path,
+                expected=f"{header.num_clips} clips with {header.num_floats} numbers",
+                got=f"{len(index)} clips with {numbers.size} numbers",
+                cure=REPAIR,
+            )
+        check_index(index, header, layout, path)
+        columns = [index[name].to_numpy() for name in ("bodies", "frames", "offset", "label")]
+        return cls(path, header, layout, index, numbers, np.stack(columns, axis=1).astype(np.int64))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ClipStore.open, (self.path,)
+
+    def __len__(self) -> int:
+        return len(self._extent)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.header.class_names
+
+    @property
+    def samples(self) -> list[str]:
+        """Names of the clips, in the order of the rows."""
+        return self.index["sample"].to_pylist()
+
+    def clip(self, row: int) -> SkeletonClip:
+        """The clip of one row, in memory of its own."""
+        bodies, frames, offset, label = self._extent[row].tolist()
+        shape = (bodies, frames, self.layout.num_joints, self.layout.num_coords)
+        joints = np.array(self._numbers[offset : offset + int(np.prod(shape))]).reshape(shape)
+        present = ~np.isnan(joints[..., 0])
+        joints[~present] = 0
+        return SkeletonClip(self.index["sample"][row].as_py(), joints, present, label)
+
+    def verify(self) -> None:
+        """Reads every byte and compares the content hash.
+
+        Raises:
+            StoreError: a byte is not what was written.
+        """
+        digest = hashlib.sha256()
+        with (self.path / "joints.npy").open("rb") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            while block := file.read(1 << 22):
+                digest.update(block)
+        content = self.header.seal(digest, (self.path / "index.parquet").read_bytes())
+        if content != self.header.content:
+            raise StoreError("this store is damaged", where=self.path, expected=f"SHA-256 {self.header.content}", got=content, cure=REPAIR)
+
+
+def _read_header(path: Path) -> StoreHeader:
+    place = path / "store.json"
+    try:
+        fields: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        version = fields["version"]
+        if version != FORMAT_VERSION:
+            raise StoreError("this store has another format", where=place, expected=f"version {FORMAT_VERSION}", got=version, cure=REPAIR)
+        fields.update({name: tuple(value) for name, value in fields.items() if isinstance(value, list)})
+        return StoreHeader(**fields)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError("this is no store: it has no store.json", where=path, cure="give a folder made by `amanet prepare`") from error
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise StoreError(f"store.json cannot be understood: {error}", where=place, cure=REPAIR) from error
+
+
+def _find_layout(header: StoreHeader, path: Path) -> SkeletonLayout:
+    layout = load_layout(header.layout)
+    if (layout.joints, layout.coordinates) != (header.joints, header.coordinates):
+        raise StoreError(
+            f"the layout {layout.name} has changed since this store was written",
+            where=path,
+            expected=f"{layout.coordinates} of {', '.join(layout.joints)}",
+            got=f"{header.coordinates} of {', '.join(header.joints)}",
+            cure=REPAIR,
+        )
+    return layout
+
+
+def _read_index(path: Path) -> pa.Table:
+    place = path / "index.parquet"
+    try:
+        index = pq.read_table(place).combine_chunks()
+        index.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"the index cannot be read: {error}", where=place, cure=REPAIR) from error
+    if not index.schema.equals(INDEX_SCHEMA) or any(index[name].null_count for name in ("sample", "label", "bodies", "frames", "offset")):
+        raise StoreError("the index has other columns than it should", where=place, expected=INDEX_SCHEMA, got=index.schema, cure=REPAIR)
+    return index
+
+
+def _map_numbers(path: Path) -> np.ndarray:
+    place = path / "joints.npy"
+    try:
+        numbers = np.load(place, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"the numbers cannot be read: {error}", where=place, cure=REPAIR) from error
+    if numbers.dtype != np.dtype("<f4") or numbers.ndim != 1:
+        raise StoreError(
+            "the numbers have another form than they should", where=place, expected="flat float32", got=numbers.dtype, cure=REPAIR
+        )
+    return numbers.view(np.ndarray)
+
+
+def check_index(index: pa.Table, header: StoreHeader, layout: SkeletonLayout, path: Path) -> None:
+    """Raises StoreError unless every row of an index can be true; the message lists the first offenders."""
+    samples = index["sample"].to_pylist()
+    wrong_order = [row for row, (one, two) in enumerate(pairwise(samples), start=1) if one >= two]
+    sizes = num_floats(index, layout)
+    starts = np.cumsum(sizes) - sizes
+    labels = index["label"].to_numpy()
+    problems = {
+        "samples that are not sorted or stand there twice": wrong_order,
+        f"labels outside 0..{len(header.class_names) - 1}": np.flatnonzero((labels < 0) | (labels >= len(header.class_names))),
+        "clips of no body or no frame, or longer than the store": np.flatnonzero((sizes <= 0) | (sizes > header.num_floats)),
+        "clips that do not follow one another": np.flatnonzero(index["offset"].to_numpy() != starts),
+    }
+    for problem, rows in problems.items():
+        if len(rows):
+            raise StoreError(problem, where=path, got=first_of([samples[row] for row in rows]), cure=REPAIR)
+    if sizes.sum() != header.num_floats:
+        raise StoreError("the clips do not fill the store", where=path, expected=header.num_floats, got=sizes.sum(), cure=REPAIR)
+
+
+def num_floats(index: pa.Table, layout: SkeletonLayout) -> Int[np.ndarray, " clip"]:
+    """Numbers of each clip; -1 for a shape that no clip has."""
+    bodies, frames = (index[name].to_numpy().astype(np.int64) for name in ("bodies", "frames"))
+    possible = (bodies >= 1) & (frames >= 1) & (bodies * frames < 1 << 40)
+    return np.where(possible, bodies * frames * layout.num_joints * layout.num_coords, -1)
+
+
+def first_of(samples: Sequence[str]) -> str:
+    """The first ten names, and how many more there are."""
+    more = len(samples) - SHOWN_OFFENDERS
+    return ", ".join(samples[:SHOWN_OFFENDERS]) + (f" and {more} more" if more > 0 else "")

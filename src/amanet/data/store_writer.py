@@ -1,0 +1,186 @@
+"""Writing a :class:`~amanet.data.store.ClipStore`: clip by clip into a folder of its own, and in place at once."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Float32
+
+from amanet.data.benchmark import SampleKey
+from amanet.data.store import CLIP_FIELDS, FORMAT_VERSION, INDEX_SCHEMA, StoreHeader, check_index, first_of, num_floats
+from amanet.errors import StoreError
+from amanet.skeleton import SkeletonClip, SkeletonLayout
+
+ROW_SCHEMA = pa.schema([*CLIP_FIELDS, pa.field("joints", pa.large_list(pa.float32()), nullable=False)])
+"""Clips on their way into a store: the same columns, and the numbers themselves."""
+
+
+class StoreWriter:
+    """Writes a store beside its place and moves it there once it is complete and on disk.
+
+    Used as a context manager: leaving it normally publishes the store, leaving it by an exception removes what was written. One writer at
+    a time for one place (:func:`amanet.prepare.prepare` holds a lock for that).
+
+    Args:
+        path: the folder to be.
+        dataset: name of the data set.
+        layout: skeleton of every clip.
+        recipe: how the clips were normalised.
+        class_names: one a label.
+        overwrite: replace the store that is there; anything else that is there is never touched.
+
+    Raises:
+        StoreError: there is something at ``path``; or, at the end, the clips are none, not sorted, not unique or of unknown labels.
+    """
+
+    def __init__(
+        self, path: Path, *, dataset: str, layout: SkeletonLayout, recipe: str, class_names: Sequence[str], overwrite: bool = False
+    ) -> None:
+        check_place(path, overwrite)
+        self.path = path
+        self.layout = layout
+        self.folder = path.with_name(path.name + ".writing")
+        self._facts: dict[str, Any] = {
+            "version": FORMAT_VERSION,
+            "dataset": dataset,
+            "layout": layout.name,
+            "joints": layout.joints,
+            "coordinates": layout.coordinates,
+            "recipe": recipe,
+            "class_names": tuple(class_names),
+        }
+        self._digest = hashlib.sha256()
+        self._num_floats = 0
+        self._rows: list[pa.Table] = []
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self._file = (self.folder / "joints.npy").open("wb")
+        self._write_npy_header()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._file.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def index(self) -> pa.Table:
+        """The index of the clips written so far."""
+        rows = pa.concat_tables([pa.table({name: [] for name in ROW_SCHEMA.names[:-1]}, pa.schema(CLIP_FIELDS)), *self._rows])
+        ends = np.cumsum(num_floats(rows, self.layout))
+        offset = np.concatenate([[0], ends[:-1]]) if len(rows) else ends
+        return rows.append_column(INDEX_SCHEMA.field("offset"), pa.array(offset, pa.int64())).combine_chunks()
+
+    def extend(self, rows: pa.Table) -> None:
+        """Appends clips made by :func:`encode_clips`; over all calls they come sorted by sample."""
+        joints = rows["joints"].combine_chunks()
+        numbers = joints.flatten().to_numpy()
+        if not np.array_equal(joints.value_lengths().to_numpy(), num_floats(rows, self.layout)):
+            raise StoreError("clips do not have the shape that their row tells", where=self.path, expected=f"layout {self.layout.name}")
+        self._file.write(numbers.data)
+        self._digest.update(numbers.data)
+        self._num_floats += numbers.size
+        self._rows.append(rows.drop_columns(["joints"]).replace_schema_metadata(None))
+
+    def _write_npy_header(self) -> None:
+        fields = {"descr": "<f4", "fortran_order": False, "shape": (self._num_floats,)}
+        np.lib.format.write_array_header_1_0(self._file, fields)
+
+    def _finish(self) -> None:
+        index = self.index
+        if not len(index):
+            raise StoreError("not one clip is left to store", where=self.path)
+        header = StoreHeader(**self._facts, num_clips=len(index), num_floats=self._num_floats, content="")
+        check_index(index, header, self.layout, self.path)
+        start = self._file.tell() - 4 * self._num_floats
+        self._file.seek(0)
+        self._write_npy_header()
+        if self._file.tell() != start:
+            raise RuntimeError("the header of joints.npy changed its length")  # numpy leaves room for growth, so it never does
+        self._file.close()
+        buffer = BytesIO()
+        pq.write_table(index, buffer, compression="zstd")
+        (self.folder / "index.parquet").write_bytes(buffer.getvalue())
+        sealed = {**asdict(header), "content": header.seal(self._digest, buffer.getvalue())}
+        (self.folder / "store.json").write_text(json.dumps(sealed, indent=1) + "\n", encoding="utf-8")
+        _publish(self.folder, self.path)
+
+
+def encode_clips(clips: Sequence[SkeletonClip], keys: Sequence[SampleKey]) -> pa.Table:
+    """Clips as rows of :data:`ROW_SCHEMA`, NaN where a joint is absent.
+
+    Raises:
+        StoreError: a clip has no label.
+    """
+    unknown = [clip.sample for clip in clips if clip.label is None]
+    if unknown:
+        raise StoreError("clips without a label cannot be stored", got=first_of(unknown))
+    numbers = [mark_absent(clip.joints, clip.present).ravel() for clip in clips]
+    ends = np.cumsum([0, *(part.size for part in numbers)], dtype=np.int64)
+    flat = np.concatenate(numbers) if numbers else np.empty(0, np.float32)
+    columns = {
+        "sample": [clip.sample for clip in clips],
+        "label": [clip.label for clip in clips],
+        "performer": [key.performer for key in keys],
+        "camera": [key.camera for key in keys],
+        "setup": [key.setup for key in keys],
+        "bodies": [clip.num_bodies for clip in clips],
+        "frames": [clip.num_frames for clip in clips],
+        "joints": pa.LargeListArray.from_arrays(pa.array(ends), pa.array(flat)),
+    }
+    return pa.table(columns, ROW_SCHEMA)
+
+
+def mark_absent(
+    joints: Float32[np.ndarray, "body frame joint coord"], present: Bool[np.ndarray, "body frame joint"]
+) -> Float32[np.ndarray, "body frame joint coord"]:
+    """The numbers as they stand on disk: NaN where a joint is absent."""
+    return np.where(present[..., None], joints, np.float32(np.nan))
+
+
+def check_place(path: Path, overwrite: bool) -> None:
+    """Raises StoreError unless a store may be written at ``path``."""
+    if not path.exists():
+        return
+    if not (path / "store.json").is_file():
+        raise StoreError("there is something else at this place", where=path, expected="nothing, or a store", cure="choose another name")
+    if not overwrite:
+        raise StoreError("there is a store at this place already", where=path, cure="choose another name, or overwrite it")
+
+
+def _publish(folder: Path, path: Path) -> None:
+    """Makes a complete folder appear at ``path`` at once, also across a power cut."""
+    for part in [*folder.iterdir(), folder]:
+        _sync(part)
+    if path.exists():
+        old = path.with_name(path.name + ".replaced")
+        shutil.rmtree(old, ignore_errors=True)
+        path.rename(old)
+        folder.rename(path)
+        shutil.rmtree(old)
+    else:
+        folder.rename(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,205 @@
+"""The verb `prepare`: from raw files as downloaded to a store that training reads.
+
+The files are cut into chunks, several processes turn chunks into shards in a folder beside the store to be, and the shards are joined
+into the store. A preparation that was stopped at any moment goes on where it was when it is started again, and ends with the same bytes.
+"""
+
+import fcntl
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from amanet.data.archive import RawMember, list_members
+from amanet.data.benchmark import Dataset, get_dataset
+from amanet.data.normalise import RECIPES
+from amanet.data.shards import Chunk, Dropped, cut_chunks, is_made, make_shard, read_shard
+from amanet.data.store import ClipStore
+from amanet.data.store_writer import StoreWriter, check_place
+from amanet.errors import ExperimentError, StoreError
+from amanet.skeleton import load_layout
+
+
+def prepare(
+    dataset: str,
+    raw: Path | Sequence[Path],
+    out: Path,
+    *,
+    recipe: str = "aligned",
+    workers: int | None = None,
+    on_error: Literal["stop", "skip"] = "stop",
+    overwrite: bool = False,
+) -> ClipStore:
+    """Reads the raw files of a data set, normalises them and writes a store.
+
+    Stopped at any moment and called again it goes on where it was; the result depends neither on that nor on the number of workers.
+
+    Args:
+        dataset: which data set, as in ``ntu60``.
+        raw: folders with its files, or its .zip archives as downloaded.
+        out: the store to write, a folder.
+        recipe: how to normalise, as in ``aligned`` or ``msg3d``.
+        workers: processes that work at once; as many as there are cores if not given.
+        on_error: at a file that cannot be read, stop and show it, or skip it and list it in the store's ``report.json``.
+        overwrite: replace the store that is there.
+
+    Raises:
+        AmanetError: a file is damaged, an archive hostile, a name unknown, or the place taken.
+    """
+    source = get_dataset(dataset)
+    if recipe not in RECIPES:
+        raise ExperimentError(f"there is no recipe {recipe!r}", expected=f"one of {', '.join(RECIPES)}")
+    workers = _num_cores() if workers is None else workers
+    if workers < 1:
+        raise ExperimentError("workers must be 1 or more", got=workers)
+    raw = [raw] if isinstance(raw, Path) else raw
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(out.with_name(out.name + ".lock")):
+        check_place(out, overwrite)
+        members, dropped = _choose(source, list_members(raw, source.suffix))
+        folder = out.with_name(out.name + ".partial")
+        chunks = cut_chunks(members, dataset, recipe, folder)
+        _make_shards(chunks, folder, workers, skip=on_error == "skip")
+        writer = StoreWriter(
+            out, dataset=dataset, layout=load_layout(source.layout), recipe=recipe, class_names=source.class_names, overwrite=overwrite
+        )
+        with writer:
+            for chunk in chunks:
+                rows, unreadable = read_shard(chunk.shard)
+                writer.extend(rows)
+                dropped += unreadable
+            _write_report(writer, dropped)
+        shutil.rmtree(folder)
+    store = ClipStore.open(out)
+    _print_summary(store, dropped)
+    return store
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Holds a lock that dies with this process, however it ends; refuses where another process holds it."""
+    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock.exists() or not os.path.samestat(lock.stat(), os.fstat(descriptor)):
+            raise BlockingIOError  # its holder removed it between the two lines above
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StoreError("another process is preparing this store", where=lock, cure="wait until it is done") from error
+    try:
+        yield
+    finally:
+        lock.unlink()
+        os.close(descriptor)
+
+
+def _choose(source: Dataset, members: Sequence[RawMember]) -> tuple[list[RawMember], list[Dropped]]:
+    chosen, dropped = [], []
+    for member in members:
+        if source.holds(member.sample):
+            chosen.append(member)
+        else:
+            reason = "excluded by its authors" if member.sample in source.excluded else f"not of {source.name}"
+            dropped.append(Dropped(member.sample, str(member.where), reason))
+    if not chosen:
+        raise StoreError(f"none of the files is of {source.name}", expected=f"names like {source.name_example}", got=members[0].where.name)
+    return chosen, dropped
+
+
+def _make_shards(chunks: Sequence[Chunk], folder: Path, workers: int, skip: bool) -> None:
+    folder.mkdir(exist_ok=True)
+    wanted = {chunk.shard for chunk in chunks}
+    for path in set(folder.glob("*.arrow*")) - wanted:
+        path.unlink()
+    todo = [chunk for chunk in chunks if not is_made(chunk, skip)]
+    total = sum(len(chunk.members) for chunk in chunks)
+    with _progress() as progress:
+        task = progress.add_task("preparing", total=total, completed=total - sum(len(chunk.members) for chunk in todo))
+        for files in _work(todo, workers, skip):
+            progress.advance(task, files)
+
+
+def _work(chunks: Sequence[Chunk], workers: int, skip: bool) -> Iterator[int]:
+    """Makes the shards in processes of their own and yields the number of files of each as it is done."""
+    if not chunks:
+        return
+    context = multiprocessing.get_context("forkserver")  # this process runs threads, so it must not fork itself
+    context.set_forkserver_preload([make_shard.__module__])
+    pool = ProcessPoolExecutor(min(workers, len(chunks)), context, initializer=_end_with_parent)
+    try:
+        for done in as_completed([pool.submit(make_shard, chunk, skip) for chunk in chunks]):
+            yield done.result()
+    except BrokenProcessPool as error:
+        cure = "give it more memory or fewer workers and start it again: finished work is kept"
+        raise StoreError("a worker was killed, most likely for its memory", cure=cure) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Lets a worker end when the main process is killed; it would wait for work for ever otherwise."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.0f} files/s")
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def _write_report(writer: StoreWriter, dropped: Sequence[Dropped]) -> None:
+    report = {"kept": len(writer.index), **_statistics(writer.index), "dropped": [asdict(each) for each in dropped]}
+    (writer.folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _statistics(index: pa.Table) -> dict[str, dict[str, float]]:
+    """How many clips have how many bodies, and how long they are."""
+    if not len(index):
+        return {}
+    frames = index["frames"].to_numpy()
+    bodies = Counter(index["bodies"].to_pylist())
+    return {
+        "bodies": {str(number): bodies[number] for number in sorted(bodies)},
+        "frames": {"shortest": int(frames.min()), "median": float(np.median(frames)), "longest": int(frames.max())},
+    }
+
+
+def _print_summary(store: ClipStore, dropped: Sequence[Dropped]) -> None:
+    table = Table("clips", "", title=str(store.path))
+    table.columns[0].justify = "right"
+    table.add_row(f"{len(store):,}", "kept")
+    for reason, number in sorted(Counter(each.reason for each in dropped).items()):
+        table.add_row(f"{number:,}", reason)
+    statistics = _statistics(store.index)
+    for number, clips in statistics["bodies"].items():
+        table.add_row(f"{clips:,}", f"of {number} {'body' if number == '1' else 'bodies'}")
+    lengths = statistics["frames"]
+    table.add_row("", f"{lengths['shortest']} to {lengths['longest']} frames, median {lengths['median']:g}")
+    Console().print(table)
