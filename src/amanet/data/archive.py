@@ -100,7 +100,10 @@ def _list_folder(folder: Path, suffix: str) -> Iterator[RawMember]:
     for path in folder.rglob(f"*{suffix}"):
         if path.name.startswith("."):
             continue
-        status = path.stat()
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise FormatError(f"this file cannot be read: {error}", where=path) from error
         if stat.S_ISREG(status.st_mode):
             yield RawMember(path.name.removesuffix(suffix), path, "", status.st_size, status.st_mtime_ns)
 
@@ -109,7 +112,8 @@ def _list_zip(path: Path, suffix: str) -> Iterator[RawMember]:
     if announced_entries(path) > MAX_ENTRIES:
         raise FormatError("this archive is too large to be a data set", where=path, expected=f"at most {MAX_ENTRIES} entries", got="more")
     try:
-        entries = _open_zip(path).infolist()
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
     except _UNREADABLE as error:
         raise FormatError(f"this archive is damaged: {error}", where=path, cure="download it again") from error
     _refuse([entry.filename for entry in entries if _leaves_folder(entry.filename)], "entries outside the archive's folder", path)
@@ -123,6 +127,7 @@ def _list_zip(path: Path, suffix: str) -> Iterator[RawMember]:
 
 @lru_cache(maxsize=4)
 def _open_zip(path: Path) -> zipfile.ZipFile:
+    """An archive kept open, since reading the directory of a large one takes a second."""
     return zipfile.ZipFile(path)
 
 

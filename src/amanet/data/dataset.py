@@ -6,6 +6,7 @@ from typing import Literal
 from zlib import crc32
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Bool, Float, Float32, Int
 from torch.utils.data import Dataset
 
@@ -84,25 +85,31 @@ class ClipDataset(Dataset[SkeletonClip]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def samples(self) -> list[str]:
+        """Names of the clips, in the order of the positions."""
+        return self.store.index["sample"].take(pa.array(self.rows)).to_pylist()
+
     def __getitem__(self, index: tuple[int, int]) -> SkeletonClip:
         epoch, position = index
-        clip = choose_bodies(self.store.clip(int(self.rows[position])), self.sampling.bodies)
+        clip = self.store.clip(int(self.rows[position]))
+        if not self.training:
+            return fit_clip(clip, self.sampling)
         rng = np.random.default_rng([self.seed, epoch, crc32(clip.sample.encode())])
-        if self.training:
-            clip = augment(clip, self.store.layout, self.sampling, rng)
-        return add_bodies(self._fit(clip, rng), self.sampling.bodies)
+        return fit_clip(augment(clip, self.store.layout, self.sampling, rng), self.sampling, rng)
 
-    def _fit(self, clip: SkeletonClip, rng: np.random.Generator) -> SkeletonClip:
-        if self.sampling.fit == "replay":
-            return replay(clip, self.sampling.frames)
-        return resample(clip, self._cut(clip.num_frames, rng))
 
-    def _cut(self, num_frames: int, rng: np.random.Generator) -> Float[np.ndarray, " frame"]:
-        low, high = self.sampling.crop
-        fraction = rng.uniform(low, high) if self.training else self.sampling.test_crop
-        place = rng.uniform() if self.training else 0.5
-        length = max(1.0, fraction * num_frames)
-        return frame_positions(place * (num_frames - length), length, self.sampling.frames)
+def fit_clip(clip: SkeletonClip, sampling: ClipSampling, rng: np.random.Generator | None = None) -> SkeletonClip:
+    """A clip of any length and number of bodies brought to those of ``sampling``; without ``rng`` as in evaluation."""
+    clip = choose_bodies(clip, sampling.bodies)
+    if sampling.fit == "replay":
+        return add_bodies(replay(clip, sampling.frames), sampling.bodies)
+    low, high = sampling.crop
+    fraction = sampling.test_crop if rng is None else rng.uniform(low, high)
+    place = 0.5 if rng is None else rng.uniform()
+    length = max(1.0, fraction * clip.num_frames)
+    positions = frame_positions(place * (clip.num_frames - length), length, sampling.frames)
+    return add_bodies(resample(clip, positions), sampling.bodies)
 
 
 def frame_positions(start: float, length: float, frames: int) -> Float[np.ndarray, " frame"]:
@@ -193,12 +200,12 @@ def split_rows(store: ClipStore, benchmark: Benchmark, validation_performers: Se
     Raises:
         ExperimentError: the store is of another data set, a held-out performer does not train, or nothing is left to train or to test.
     """
-    if store.header.dataset != benchmark.dataset.name:
+    if store.dataset != benchmark.dataset.name:
         raise ExperimentError(
             f"this store is not of the benchmark {benchmark.name}",
             where=store.path,
             expected=f"a store of {benchmark.dataset.name}",
-            got=f"a store of {store.header.dataset}",
+            got=f"a store of {store.dataset}",
         )
     keys = [benchmark.dataset.parse(sample) for sample in store.samples]
     in_training = np.array([benchmark.in_training(key) for key in keys])

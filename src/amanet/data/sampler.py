@@ -73,7 +73,19 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             yield [(self.epoch, position) for position in np.array_split(batch, self.world_size)[self.rank].tolist()]
 
 
-def make_loader(dataset: ClipDataset, batches: EpochBatches, *, workers: int = 0, pin_memory: bool = False) -> DataLoader[Any]:
+def make_loader(
+    dataset: ClipDataset,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    shuffle: bool,
+    start_batch: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> DataLoader[Any]:
     """A loader of the batches of one epoch, each a :class:`ClipBatch`, which leaves every global random number generator alone.
 
     Workers are started anew each epoch and never forked from a process that runs threads: from a clean server process where the system
@@ -81,10 +93,19 @@ def make_loader(dataset: ClipDataset, batches: EpochBatches, *, workers: int = 0
 
     Args:
         dataset: the clips.
-        batches: which of them, when.
+        batch_size: see :class:`EpochBatches`, like all down to ``world_size``.
+        seed: of the order.
+        epoch: which epoch, from 0.
+        shuffle: false to keep the order, for evaluation.
+        start_batch: batches that are done already.
+        rank: which process this is.
+        world_size: how many there are.
         workers: processes that prepare batches; 0 prepares them in this one. The batches are the same.
         pin_memory: put batches into page-locked memory, for a GPU.
     """
+    batches = EpochBatches(
+        len(dataset), batch_size, seed, epoch, start_batch=start_batch, rank=rank, world_size=world_size, shuffle=shuffle
+    )
     context = None
     if workers:
         methods = multiprocessing.get_all_start_methods()

@@ -139,6 +139,14 @@ class ClipStore:
         return len(self._extent)
 
     @property
+    def dataset(self) -> str:
+        return self.header.dataset
+
+    @property
+    def recipe(self) -> str:
+        return self.header.recipe
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         return self.header.class_names
 
@@ -217,7 +225,7 @@ def _map_numbers(path: Path) -> np.ndarray:
     place = path / "joints.npy"
     try:
         numbers = np.load(place, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise StoreError(f"the numbers cannot be read: {error}", where=place, cure=REPAIR) from error
     if numbers.dtype != np.dtype("<f4") or numbers.ndim != 1:
         raise StoreError(
