@@ -171,7 +171,7 @@ def _read_utd_mhad(content: bytes, path: Path | str, tracks: Tracks) -> Skeleton
     return read_skeleton_mat(content, path)  # one body: slot and id are the same
 
 
-NTU_PATTERN = re.compile(r"S(?P<setup>\d{3})C(?P<camera>\d{3})P(?P<performer>\d{3})R(?P<replication>\d{3})A(?P<action>\d{3})", re.ASCII)
+NTU_PATTERN = re.compile(r"S(?P<setup>\d{3})C(?P<camera>00[1-3])P(?P<performer>\d{3})R(?P<replication>00[12])A(?P<action>\d{3})", re.ASCII)
 NTU_CLASSES = _protocol_lines("ntu_classes.txt")
 NTU_MISSING = _protocol_lines("ntu_missing.txt")
 NTU60_SETUPS, NTU120_SETUPS = 17, 32
