@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amanet.data import archive
-from amanet.data.archive import announced_entries, list_members
+from amanet.data.archive import announced_entries, list_members, read_file
 from amanet.errors import FormatError
 
 SUFFIX = ".skeleton"
@@ -135,15 +135,21 @@ def test_what_is_neither_folder_nor_archive_is_refused(tmp_path, content):
     path = tmp_path / "raw.zip"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(FormatError, match="neither a folder nor a .zip"):
+    with pytest.raises(FormatError, match=r"neither a folder nor a \.zip"):
         list_members([path], SUFFIX)
 
 
 def test_nothing_found_is_an_error(tmp_path):
     write_zip(tmp_path / "other.zip", {"A.txt": b""})
     for path in (tmp_path, tmp_path / "other.zip"):
-        with pytest.raises(FormatError, match="no file whose name ends in .skeleton"):
+        with pytest.raises(FormatError, match=r"no file whose name ends in \.skeleton"):
             list_members([path], SUFFIX)
+
+
+def test_dangling_link_is_an_error(tmp_path):
+    (tmp_path / "A.skeleton").symlink_to("nowhere")
+    with pytest.raises(FormatError, match="cannot be read"):
+        list_members([tmp_path], SUFFIX)
 
 
 def test_file_that_vanished_is_an_error(tmp_path):
@@ -168,3 +174,14 @@ def test_damaged_archives_never_give_wrong_bytes(tmp_path_factory, data):
     except FormatError:
         return
     assert set(got.values()) <= set(contents.values())
+
+
+def test_one_file_is_read_up_to_its_limit(tmp_path, monkeypatch):
+    path = tmp_path / "A.skeleton"
+    with pytest.raises(FormatError, match="cannot be read"):
+        read_file(path)
+    path.write_bytes(bytes(1000))
+    assert read_file(path) == bytes(1000)
+    monkeypatch.setattr(archive, "MAX_FILE_BYTES", 999)
+    with pytest.raises(FormatError, match="too long"):
+        read_file(path)

@@ -106,17 +106,21 @@ def test_epochs_augment_differently(dataset):
     assert not torch.equal(one[0].joints, two[0].joints)
 
 
+def global_numbers() -> np.ndarray:
+    return np.array(np.random.get_state(legacy=False)["state"]["key"])  # type: ignore[call-overload]  # noqa: NPY002
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_global_random_numbers_are_left_alone(dataset, workers):
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002
-    states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    states = torch.get_rng_state(), global_numbers()
     batches_of(dataset, workers=workers)
     assert torch.equal(torch.get_rng_state(), states[0])
-    np.testing.assert_array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+    np.testing.assert_array_equal(global_numbers(), states[1])
 
 
-@pytest.mark.parametrize("arguments", [(0, 4), (4, 0)])
-def test_nothing_to_make_batches_of(arguments):
+@pytest.mark.parametrize(("num_clips", "batch_size"), [(0, 4), (4, 0)])
+def test_nothing_to_make_batches_of(num_clips, batch_size):
     with pytest.raises(ExperimentError, match="nothing to make batches of"):
-        EpochBatches(*arguments, 0, 0)
+        EpochBatches(num_clips, batch_size, 0, 0)

@@ -67,6 +67,21 @@ class RawMember:
             raise FormatError(f"this file cannot be read: {error}", where=self.where, cure="download or unpack it again") from error
 
 
+def read_file(path: Path) -> bytes:
+    """The content of one raw file.
+
+    Raises:
+        FormatError: it is not there, too long, or cannot be read.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise FormatError(f"this file cannot be read: {error.strerror}", where=path) from error
+    if state.st_size > MAX_FILE_BYTES:
+        raise FormatError("this file is too long for one clip", where=path, expected=f"at most {MAX_FILE_BYTES} bytes", got=state.st_size)
+    return RawMember(path.stem, path, "", state.st_size, state.st_mtime_ns).read()
+
+
 def list_members(paths: Sequence[Path], suffix: str) -> list[RawMember]:
     """All files of some folders (with their subfolders) and .zip archives that end in ``suffix``, sorted by sample.
 

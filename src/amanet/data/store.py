@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -108,7 +108,7 @@ class ClipStore:
     _extent: Int[np.ndarray, "clip 4"] = field(repr=False, compare=False)
 
     @classmethod
-    def open(cls, path: Path | str) -> Self:
+    def open(cls, path: Path | str) -> "ClipStore":
         """Opens a store and checks that its parts belong together (not every byte: that is :meth:`verify`).
 
         Raises:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -63,7 +63,7 @@ class StoreWriter:
         self._num_floats = 0
         self._rows: list[pa.Table] = []
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "StoreWriter":
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self._file = (self.folder / "joints.npy").open("wb")
