@@ -1,0 +1,24 @@
+"""Pictures: one artist a drawing. They take arrays and a layout, never files or networks, and give back a matplotlib figure."""
+
+from amanet.pictures.charts import learning_curves, probabilities, stream_bars, sweep
+from amanet.pictures.confusion import confusion_matrix
+from amanet.pictures.correlation import joint_correlations
+from amanet.pictures.hero import hero
+from amanet.pictures.parts import groups_picture, part_frames
+from amanet.pictures.skeleton import View, film_strip
+from amanet.pictures.style import save_figure
+
+__all__ = [
+    "View",
+    "confusion_matrix",
+    "film_strip",
+    "groups_picture",
+    "hero",
+    "joint_correlations",
+    "learning_curves",
+    "part_frames",
+    "probabilities",
+    "save_figure",
+    "stream_bars",
+    "sweep",
+]
