@@ -1,15 +1,32 @@
-"""From a body in front of a sensor to the clip a network sees: named recipes of body selection, origin and rotation."""
+"""From bodies in front of a sensor to the clip a network sees: named recipes of body selection, origin and rotation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
+
+from amanet.errors import LayoutError
 from amanet.skeleton import SkeletonClip, SkeletonLayout
 
 Tracks = Literal["slot", "body-id"]
+Measure = Callable[[Float32[np.ndarray, "frame joint coord"], Bool[np.ndarray, "frame joint"]], float]
+
+X_AXIS, Z_AXIS = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
+POSTURE_FRAMES = 5
+"""Frames whose mean posture tells how a body stands: one frame would pass the sensor's noise on to the whole clip."""
+MSG3D_FRAMES = 300
+"""The longest clip of NTU RGB+D, to which MS-G3D replays all."""
+SHORTEST = 1e-6
+"""A vector up to this long has no direction."""
 
 
 class Normalise(Protocol):
-    """A function from the clip a reader gives to the clip that is stored, of at most ``max_bodies`` bodies, the main body first."""
+    """From the clip that a reader gives to the one that is stored: at most ``max_bodies`` bodies, the main body first.
+
+    Raises LayoutError where the clip is not of the layout, or the recipe not for it.
+    """
 
     def __call__(self, clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> SkeletonClip: ...
 
@@ -19,7 +36,7 @@ class Recipe:
     """A way to normalise clips.
 
     Attributes:
-        name: how the configuration and the store call it.
+        name: how experiments and stores call it.
         tracks: whether it wants bodies by their slot in the file or by the sensor's body id.
         apply: the recipe itself.
         description: what it does, in a paragraph.
@@ -31,15 +48,172 @@ class Recipe:
     description: str
 
 
-def _leave(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> SkeletonClip:
-    raise NotImplementedError
+def align(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> SkeletonClip:
+    """The recipe ``aligned``; see its description in RECIPES."""
+    _check_fit(clip, layout)
+    clip = _select_bodies(clip, _motion(layout.num_axes), max_bodies)
+    main, seen = clip.joints[0], clip.present[0]
+    places = clip.joints.copy()
+    places[..., : layout.num_axes] -= _first_centre(main, seen, layout)
+    if layout.coordinates == "xyz":
+        places = places @ _upright(main, seen, layout).T.astype(np.float32)
+    return clip.with_joints(places)
+
+
+def keep_raw(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> SkeletonClip:
+    """The recipe ``raw``; see its description in RECIPES."""
+    _check_fit(clip, layout)
+    return _select_bodies(clip, _motion(layout.num_axes), max_bodies)
+
+
+def as_msg3d(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> SkeletonClip:
+    """The recipe ``msg3d``; see its description in RECIPES. Replayed to 300 frames it is that framework's input."""
+    if layout.name != "ntu25":
+        raise LayoutError("the recipe msg3d is for NTU RGB+D only", expected="layout ntu25", got=layout.name, cure="use the recipe aligned")
+    _check_fit(clip, layout)
+    clip = _fill_gaps_as_msg3d(_select_bodies(clip, _spread, max_bodies))
+    base, spine, left, right = (layout.joints.index(name) for name in ("spine_base", "spine_mid", "shoulder_left", "shoulder_right"))
+    places = (clip.joints - clip.joints[:1, :, [spine]]) * clip.present[..., None]
+    first = places[0, 0].astype(np.float64)
+    to_z = _turn(first[spine] - first[base], Z_AXIS)
+    to_x = _turn(to_z @ (first[right] - first[left]), X_AXIS)
+    return clip.with_joints(places @ (to_x @ to_z).T.astype(np.float32))
 
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("aligned", "body-id", _leave, ""),
-        Recipe("msg3d", "slot", _leave, ""),
-        Recipe("raw", "body-id", _leave, ""),
+        Recipe(
+            name="aligned",
+            tracks="body-id",
+            apply=align,
+            description=(
+                "The bodies that move most, the main body first, each at its own time: one that leaves and comes back is absent "
+                "meanwhile. The origin is the main body's centre joint where it is first seen, once for the whole clip, so that walking "
+                "stays visible. One rotation for the whole clip: the main body's trunk, in the mean of its first five frames, is +z, and "
+                "the direction from its right to its left shoulder lies above +x. Clips of 2-D joints are moved and not rotated."
+            ),
+        ),
+        Recipe(
+            name="msg3d",
+            tracks="slot",
+            apply=as_msg3d,
+            description=(
+                "What MS-G3D and the networks after it train on, to the digit, for comparison with published numbers. The bodies of the "
+                "largest spread among the first four slots; a body that is absent at first starts at frame 0 all the same; bodies of "
+                "different lengths are replayed to 300 frames; the main body's spine is the origin of every single frame, which hides "
+                "walking; its first bone is turned to +z, then its shoulders, from left to right, to +x, which tilts the bone again."
+            ),
+        ),
+        Recipe(
+            name="raw",
+            tracks="body-id",
+            apply=keep_raw,
+            description="The bodies that move most, the main body first, where the sensor saw them.",
+        ),
     )
 }
+
+
+def _check_fit(clip: SkeletonClip, layout: SkeletonLayout) -> None:
+    if clip.joints.shape[2:] != (layout.num_joints, layout.num_coords):
+        raise LayoutError(
+            f"clip {clip.sample} is not of the layout {layout.name}",
+            expected=f"{layout.num_joints} joints of {layout.num_coords} numbers",
+            got=f"{clip.joints.shape[2]} joints of {clip.joints.shape[3]}",
+        )
+
+
+def _select_bodies(clip: SkeletonClip, measure: Measure, max_bodies: int) -> SkeletonClip:
+    """The bodies with the largest measure, in its order; bodies that are never seen are left out."""
+    bodies = np.flatnonzero(clip.present.any(axis=(1, 2)))
+    if len(bodies) > 1:
+        value = [measure(clip.joints[body], clip.present[body]) for body in bodies]
+        bodies = bodies[np.argsort(value, kind="stable")[::-1]]
+    return clip.with_joints(clip.joints[bodies[:max_bodies]], clip.present[bodies[:max_bodies]])
+
+
+def _motion(num_axes: int) -> Measure:
+    """How much a body moves: mean over joints of the way between the 10th and the 90th percentile of its places, per frame of the clip.
+
+    Percentiles, since a misplaced joint of a few frames is no motion; the share of frames, since a body of a few frames is a ghost.
+    """
+
+    def measure(joints: Float32[np.ndarray, "frame joint coord"], present: Bool[np.ndarray, "frame joint"]) -> float:
+        frames = present.any(axis=1)
+        places, seen = joints[frames, :, :num_axes], present[frames, :, None]
+        middle = places.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+        low, high = np.percentile(np.where(seen, places, middle), [10, 90], axis=0)
+        return float(np.linalg.norm(high - low, axis=-1).mean() * frames.mean())
+
+    return measure
+
+
+def _spread(joints: Float32[np.ndarray, "frame joint coord"], present: Bool[np.ndarray, "frame joint"]) -> float:
+    """MS-G3D's measure: standard deviation of all places on each axis over joints and frames alike, summed over the axes."""
+    return float(joints[present.any(axis=1)].astype(np.float64).std(axis=(0, 1)).sum())
+
+
+def _first_centre(
+    joints: Float32[np.ndarray, "frame joint coord"], present: Bool[np.ndarray, "frame joint"], layout: SkeletonLayout
+) -> Float32[np.ndarray, " axis"]:
+    """Place of the centre joint in the first frame that shows it; of the middle of the first frame's joints if none does."""
+    shown = np.flatnonzero(present[:, layout.centre])
+    if len(shown):
+        return joints[shown[0], layout.centre, : layout.num_axes]
+    frame = np.flatnonzero(present.any(axis=1))[0]
+    return joints[frame, present[frame], : layout.num_axes].mean(axis=0)
+
+
+def _upright(
+    joints: Float32[np.ndarray, "frame joint 3"], present: Bool[np.ndarray, "frame joint"], layout: SkeletonLayout
+) -> Float[np.ndarray, "3 3"]:
+    """The rotation that brings the trunk onto +z and then, about z, the line from right to left shoulder above +x."""
+    (lower, upper), (left, right) = layout.up, layout.across
+    to_z = _turn(_mean_vector(joints, present, lower, upper), Z_AXIS)
+    sideways = to_z @ _mean_vector(joints, present, right, left)
+    sideways[2] = 0
+    return _turn(sideways, X_AXIS) @ to_z
+
+
+def _mean_vector(
+    joints: Float32[np.ndarray, "frame joint 3"], present: Bool[np.ndarray, "frame joint"], start: int, end: int
+) -> Float[np.ndarray, "3"]:
+    """Mean vector between two joints over the first frames that show both; zero if none does."""
+    frames = np.flatnonzero(present[:, start] & present[:, end])[:POSTURE_FRAMES]
+    return (joints[frames, end] - joints[frames, start]).sum(axis=0, dtype=np.float64) / max(len(frames), 1)
+
+
+def _turn(vector: Float[np.ndarray, "3"], axis: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
+    """The smallest rotation that brings a vector onto an axis of coordinates (Rodrigues); none for a vector without direction."""
+    length = np.linalg.norm(vector)
+    if length < SHORTEST:
+        return np.eye(3)
+    direction = vector / length
+    cosine = direction @ axis
+    if 1 + cosine < SHORTEST**2:  # opposite: half a turn about the next axis of coordinates
+        about = np.roll(axis, -1)
+        return 2 * np.outer(about, about) - np.eye(3)
+    x, y, z = np.cross(direction, axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + cross + cross @ cross / (1 + cosine)
+
+
+def _fill_gaps_as_msg3d(clip: SkeletonClip) -> SkeletonClip:
+    """Bodies from frame 0 on, at the clip's real length if all have one length, else replayed each to 300 frames.
+
+    A body that is absent in frame 0 is closed up, gaps and all; one that is there keeps its gaps. Replaying bodies of one length
+    later gives the same; of different lengths it does not, as the origin of each frame is the main body's.
+    """
+    order = [_frames_as_msg3d(present.any(axis=1)) for present in clip.present]
+    lengths = {len(frames) for frames in order}
+    frames = lengths.pop() if len(lengths) == 1 else max(MSG3D_FRAMES, clip.num_frames)
+    chosen = np.stack([one[np.arange(frames) % len(one)] for one in order])
+    body = np.arange(clip.num_bodies)[:, None]
+    return clip.with_joints(clip.joints[body, chosen], clip.present[body, chosen])
+
+
+def _frames_as_msg3d(seen: Bool[np.ndarray, " frame"]) -> Int[np.ndarray, " chosen"]:
+    """Frames of a body before replaying: all up to the last that shows it, or, if it is absent at first, only those that show it."""
+    shown = np.flatnonzero(seen)
+    return np.arange(shown[-1] + 1) if seen[0] else shown

@@ -96,13 +96,25 @@ def read_skeleton(content: bytes, path: Path | str) -> NtuRecording:
 
 def _plain_lines(content: bytes, path: Path | str) -> bytes:
     """The content with LF lines, one at its end and nothing after it."""
-    carriage_returns = content.count(b"\r")
-    if carriage_returns:
-        text = content.replace(b"\r\n", b"\n")
-        if b"\r" in text or carriage_returns != text.count(b"\n"):
-            raise FormatError("the lines end in different ways", where=path, expected="LF or CRLF throughout", cure="unpack the file again")
-        content = text
+    if b"\r" in content:
+        content = _without_carriage_returns(content, path)
     return content.rstrip(b" \n") + b"\n"
+
+
+def _without_carriage_returns(content: bytes, path: Path | str) -> bytes:
+    text = content.replace(b"\r\n", b"\n")
+    if len(content) - len(text) == text.count(b"\n") and b"\r" not in text:
+        return text
+    *lines, _ = content.split(b"\n")
+    first_ending = bool(lines) and lines[0].endswith(b"\r")
+    odd = [number for number, line in enumerate(lines, start=1) if line.endswith(b"\r") != first_ending or b"\r" in line[:-1]]
+    raise FormatError(
+        "the lines end in different ways",
+        where=path,
+        line=odd[0] if odd else len(lines) + 1,
+        expected="LF or CRLF throughout",
+        cure="unpack the file again from the archive",
+    )
 
 
 def _convert_long_numbers(text: bytes) -> Float32[np.ndarray, "row 25 3"]:
