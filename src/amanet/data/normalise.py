@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
@@ -22,6 +22,7 @@ SHORTEST = 1e-6
 """A vector up to this long has no direction."""
 
 
+@runtime_checkable
 class Normalise(Protocol):
     """From the clip that a reader gives to the one that is stored: at most ``max_bodies`` bodies, the main body first.
 

@@ -19,8 +19,7 @@ LARGEST_PLACE = 20.0
 def read_skeleton_mat(content: bytes, path: Path | str) -> SkeletonClip:
     """The clip in the content of a ``_skeleton.mat`` file: one body, joints in the order of the layout kinect20, in metres.
 
-    The file holds one array ``d_skel`` of (joint, coord, frame). Every joint is there in every frame; the sample is named after the
-    file's stem.
+    The file holds one array ``d_skel`` of (joint, coord, frame). The sample is named after the file's stem.
 
     Raises:
         FormatError: not a MATLAB file, another array, or places that are not finite or out of the sensor's reach.
@@ -31,7 +30,10 @@ def read_skeleton_mat(content: bytes, path: Path | str) -> SkeletonClip:
             "a joint is nowhere the sensor could see it", where=path, expected=f"metres within ±{LARGEST_PLACE:g}", got=_worst(places)
         )
     joints = np.ascontiguousarray(places.transpose(2, 0, 1)[None, :, FILE_INDEX], dtype=np.float32)
-    return SkeletonClip(sample=Path(path).stem, joints=joints, present=np.ones(joints.shape[:3], dtype=bool))
+    if not joints.any():
+        raise FormatError("no joint in any frame", where=path, got=f"{joints.shape[1]} frames of zeros")
+    # No joint lies within the sensor: three zeros mean that the joint was not seen.
+    return SkeletonClip(sample=Path(path).stem, joints=joints, present=np.any(joints, axis=-1))
 
 
 def _load_array(content: bytes, path: Path | str) -> np.ndarray:
