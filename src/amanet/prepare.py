@@ -179,7 +179,7 @@ def _write_report(writer: StoreWriter, dropped: Sequence[Dropped]) -> None:
     (writer.folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
-def _statistics(index: pa.Table) -> dict[str, dict[str, float]]:
+def _statistics(index: pa.Table) -> dict[str, dict[str, int | float]]:
     """How many clips have how many bodies, and how long they are."""
     if not len(index):
         return {}

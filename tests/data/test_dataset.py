@@ -123,7 +123,7 @@ def test_training_cuts_differ_by_epoch_and_evaluation_keeps_the_middle(store):
 
 
 def test_randomness_follows_from_seed_epoch_and_sample(store):
-    sampling = ClipSampling(frames=10, rotate=30)
+    sampling = ClipSampling(frames=10, rotate=30.0)
     rows = np.array([7, 3])
     some = ClipDataset(store, rows, sampling, 1, training=True)
     everything = every_clip(store, sampling, training=True, epoch=2, seed=1)
@@ -136,7 +136,7 @@ def test_randomness_follows_from_seed_epoch_and_sample(store):
 @given(st.integers(0, 100))
 def test_turning_and_growing_keep_angles_and_the_origin(seed):
     clip = fabricate_clip(SAMPLE, 2, 5, 0.2)
-    changed = augment(clip, NTU25, ClipSampling(rotate=180, scale=0.3), np.random.default_rng(seed))
+    changed = augment(clip, NTU25, ClipSampling(rotate=180.0, scale=0.3), np.random.default_rng(seed))
     lengths, before = np.linalg.norm(changed.joints, axis=-1), np.linalg.norm(clip.joints, axis=-1)
     factors = lengths[clip.present] / before[clip.present]
     assert 0.7 - 1e-5 <= factors.min() <= factors.max() <= 1.3 + 1e-5
@@ -159,7 +159,7 @@ def test_rotation_turns_about_x_then_y_then_z():
 def test_small_angles_are_small():
     clip = fabricate_clip(SAMPLE, 1, 5)
     for seed in range(20):
-        changed = augment(clip, NTU25, ClipSampling(rotate=1), np.random.default_rng(seed))
+        changed = augment(clip, NTU25, ClipSampling(rotate=1.0), np.random.default_rng(seed))
         assert 0 < np.abs(changed.joints - clip.joints).max() < 3 * np.radians(1) * np.linalg.norm(clip.joints, axis=-1).max()
 
 
@@ -180,7 +180,7 @@ def test_flat_clips_turn_in_their_plane_and_keep_their_scores():
     layout = load_layout("kinetics18")
     rng = np.random.default_rng(0)
     clip = SkeletonClip("clip", rng.normal(size=(1, 4, 18, 3)).astype(np.float32), np.ones((1, 4, 18), bool), 0)
-    changed = augment(clip, layout, ClipSampling(rotate=90, mirror=True), rng)
+    changed = augment(clip, layout, ClipSampling(rotate=90.0, mirror=True), rng)
     np.testing.assert_allclose(np.sort(changed.joints[..., 2]), np.sort(clip.joints[..., 2]))
     lengths = [np.sort(np.linalg.norm(each.joints[..., :2], axis=-1)) for each in (changed, clip)]
     np.testing.assert_allclose(*lengths, rtol=1e-5)

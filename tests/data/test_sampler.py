@@ -13,7 +13,7 @@ from amanet.data.sampler import EpochBatches, make_loader
 from amanet.errors import ExperimentError
 from fabricate.stores import ragged_clips, write_store
 
-SAMPLING = ClipSampling(frames=16, fit="resize", rotate=20, scale=0.1)
+SAMPLING = ClipSampling(frames=16, fit="resize", rotate=20.0, scale=0.1)
 
 
 @pytest.fixture(scope="module")

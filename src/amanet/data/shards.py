@@ -92,7 +92,7 @@ def make_shard(chunk: Chunk, skip: bool) -> int:
         except AmanetError as error:
             error.where = error.where or str(member.where)
             if not skip:
-                error.cure = error.cure or "repair or remove the file, or skip files that cannot be read; finished work is kept"
+                error.cure = f"{error.cure or 'repair the file'}, or skip such files; start again and finished work is kept"
                 raise
             dropped.append(Dropped(member.sample, str(member.where), "cannot be read", error.problem))
     rows = encode_clips(clips, [dataset.parse(clip.sample) for clip in clips])

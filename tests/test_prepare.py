@@ -1,0 +1,258 @@
+"""The same store comes out of folders and archives, with any number of workers, and after being killed at any moment."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import amanet.prepare
+from amanet.data.archive import list_members
+from amanet.data.benchmark import get_dataset
+from amanet.data.normalise import RECIPES
+from amanet.data.shards import cut_chunks, is_made, make_shard, read_shard
+from amanet.data.store import ClipStore
+from amanet.errors import ExperimentError, FormatError, StoreError
+from amanet.prepare import prepare
+from amanet.skeleton import load_layout
+from fabricate.raw import die, raw_samples, write_raw, zip_raw
+
+NUM_FILES = 700  # three chunks
+DAMAGED = raw_samples(NUM_FILES)[600]
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory) -> Path:
+    return write_raw(tmp_path_factory.mktemp("raw") / "ntu", NUM_FILES)
+
+
+@pytest.fixture(scope="module")
+def clean(raw, tmp_path_factory) -> ClipStore:
+    return prepare("ntu60", raw, tmp_path_factory.mktemp("clean") / "store", workers=2)
+
+
+@pytest.fixture
+def own_raw(tmp_path) -> Path:
+    return write_raw(tmp_path / "raw", NUM_FILES)
+
+
+def damage(raw: Path) -> Path:
+    path = next(raw.rglob(f"{DAMAGED}.skeleton"))
+    path.write_bytes(path.read_bytes().replace(b"\n25\n", b"\n24\n", 1))
+    return path
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_clips_are_those_of_reader_and_recipe(clean, raw):
+    assert clean.samples == raw_samples(NUM_FILES)
+    clean.verify()
+    dataset, recipe = get_dataset("ntu60"), RECIPES["aligned"]
+    for member in list_members([raw], ".skeleton")[:6]:
+        expected = recipe.apply(dataset.read(member.read(), member.where, recipe.tracks), load_layout("ntu25"), max_bodies=2)
+        clip = clean.clip(clean.samples.index(member.sample))
+        np.testing.assert_array_equal(clip.joints, expected.joints)
+        np.testing.assert_array_equal(clip.present, expected.present)
+        assert clip.label == int(member.sample[-3:]) - 1
+
+
+def test_archives_and_workers_change_nothing(clean, raw, tmp_path):
+    archive = zip_raw(raw / "one", tmp_path / "one.zip")
+    store = prepare("ntu60", [archive, raw / "two"], tmp_path / "store", workers=3)
+    for name in ("joints.npy", "index.parquet", "store.json", "report.json"):
+        assert (store.path / name).read_bytes() == (clean.path / name).read_bytes()
+    assert names_in(tmp_path) == {"one.zip", "store"}
+
+
+def test_what_does_not_belong_is_left_out_and_reported(clean, own_raw, tmp_path, capsys):
+    excluded, foreign = "S001C002P005R002A008", "S020C001P001R001A001"
+    assert excluded in get_dataset("ntu60").excluded
+    for sample in (excluded, foreign):
+        (own_raw / f"{sample}.skeleton").write_bytes(b"never read")
+    store = prepare("ntu60", own_raw, tmp_path / "store")
+    assert store.header.content == clean.header.content
+    report = json.loads((store.path / "report.json").read_text())
+    assert report["kept"] == NUM_FILES
+    assert [(each["sample"], each["reason"]) for each in report["dropped"]] == [
+        (excluded, "excluded by its authors"),
+        (foreign, "not of ntu60"),
+    ]
+    assert report["bodies"] == {"1": 467, "2": 233}
+    assert report["frames"] == {"shortest": 3, "median": 4.0, "longest": 5}
+    summary = capsys.readouterr().out
+    for line in (
+        "700 │ kept",
+        "1 │ excluded by its authors",
+        "1 │ not of ntu60",
+        "467 │ of 1 body",
+        "233 │ of 2 bodies",
+        "3 to 5 frames, median 4",
+    ):
+        assert line in summary
+
+
+def test_damaged_file_stops_and_the_rest_is_not_done_again(clean, own_raw, tmp_path):
+    sound = next(own_raw.rglob(f"{DAMAGED}.skeleton")).read_bytes()
+    path = damage(own_raw)
+    for _ in range(2):
+        with pytest.raises(FormatError) as caught:
+            prepare("ntu60", own_raw, tmp_path / "store", workers=1)
+        assert caught.value.where == str(path)
+        assert caught.value.line
+        assert "finished work is kept" in str(caught.value)
+        assert names_in(tmp_path) == {"raw", "store.partial"}
+    shards = {shard.name: shard.stat().st_ino for shard in (tmp_path / "store.partial").iterdir()}
+    assert len(shards) == 2
+    with pytest.raises(FormatError):
+        prepare("ntu60", own_raw, tmp_path / "store", workers=2)
+    assert {shard.name: shard.stat().st_ino for shard in (tmp_path / "store.partial").iterdir()} == shards
+    path.write_bytes(sound)
+    assert prepare("ntu60", own_raw, tmp_path / "store").header.content == clean.header.content
+
+
+def test_damaged_file_is_skipped_on_demand(own_raw, tmp_path):
+    path = damage(own_raw)
+    store = prepare("ntu60", own_raw, tmp_path / "store", on_error="skip")
+    assert store.samples == [sample for sample in raw_samples(NUM_FILES) if sample != DAMAGED]
+    (dropped,) = json.loads((store.path / "report.json").read_text())["dropped"]
+    assert (dropped["sample"], dropped["where"], dropped["reason"]) == (DAMAGED, str(path), "cannot be read")
+    assert dropped["detail"]
+
+
+def test_shard_with_skipped_files_will_not_do_when_they_are_to_be_seen(own_raw, tmp_path):
+    damage(own_raw)
+    members = list_members([own_raw], ".skeleton")[590:610]
+    (chunk,) = cut_chunks(members, "ntu60", "aligned", tmp_path)
+    assert not is_made(chunk, skip=True)
+    assert make_shard(chunk, skip=True) == 20
+    rows, dropped = read_shard(chunk.shard)
+    assert (len(rows), [each.sample for each in dropped]) == (19, [DAMAGED])
+    assert is_made(chunk, skip=True)
+    assert not is_made(chunk, skip=False)
+
+
+def test_other_settings_never_use_old_shards(own_raw, tmp_path):
+    path = damage(own_raw)
+    with pytest.raises(FormatError):
+        prepare("ntu60", own_raw, tmp_path / "store", recipe="msg3d")
+    old = names_in(tmp_path / "store.partial")
+    members = list_members([own_raw], ".skeleton")
+    msg3d, plain = ({chunk.shard.name for chunk in cut_chunks(members, "ntu60", recipe, tmp_path)} for recipe in ("msg3d", "raw"))
+    assert old
+    assert old <= msg3d
+    assert not plain & msg3d
+    path.unlink()
+    store = prepare("ntu60", own_raw, tmp_path / "store", recipe="raw")
+    assert store.recipe == "raw"
+    assert store.header.content == prepare("ntu60", own_raw, tmp_path / "again", recipe="raw").header.content
+
+
+def test_touched_file_is_read_again(own_raw, tmp_path):
+    before = cut_chunks(list_members([own_raw], ".skeleton"), "ntu60", "aligned", tmp_path)
+    damage(own_raw)  # in the third chunk, and not in size
+    after = cut_chunks(list_members([own_raw], ".skeleton"), "ntu60", "aligned", tmp_path)
+    assert [one.shard == two.shard for one, two in zip(before, after, strict=True)] == [True, True, False]
+
+
+def start_preparing(raw: Path, out: Path, workers: int) -> subprocess.Popen[bytes]:
+    program = "import sys; from pathlib import Path; from amanet.prepare import prepare; "
+    program += "prepare('ntu60', Path(sys.argv[1]), Path(sys.argv[2]), workers=int(sys.argv[3]))"
+    command = [sys.executable, "-c", program, str(raw), str(out), str(workers)]
+    return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_for(condition, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def group_is_gone(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(clean, raw, tmp_path):
+    """Kills the process alone or with its workers, a random while after it got somewhere, seven times over."""
+    out, partial, rng = tmp_path / "store", tmp_path / "store.partial", random.Random(1)
+    moments = [
+        *[partial.exists] * 2,
+        *[lambda number=number: len(list(partial.glob("*.arrow"))) >= number for number in (1, 2, 3)],
+        *[(tmp_path / "store.writing").exists] * 2,
+    ]
+    for number, moment in enumerate(moments):
+        process = start_preparing(raw, out, workers=1 + number % 3)
+        wait_for(lambda moment=moment, process=process: moment() or process.poll() is not None)
+        time.sleep(rng.uniform(0, 2.0 if number < 2 else 0.03))
+        if number % 2:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()
+        wait_for(lambda process=process: group_is_gone(process.pid))
+        if out.exists():  # the last two moments are short
+            assert number >= 4
+            break
+        assert names_in(tmp_path) <= {"store.partial", "store.lock", "store.writing"}
+    if not out.exists():
+        assert start_preparing(raw, out, workers=2).wait() == 0
+    ClipStore.open(out).verify()
+    for name in ("joints.npy", "index.parquet", "store.json", "report.json"):
+        assert (out / name).read_bytes() == (clean.path / name).read_bytes()
+
+
+def test_second_preparation_of_one_store_is_refused(clean, raw, tmp_path):
+    first = start_preparing(raw, tmp_path / "store", workers=1)
+    wait_for((tmp_path / "store.partial").exists)
+    with pytest.raises(StoreError, match="another process is preparing this store"):
+        prepare("ntu60", raw, tmp_path / "store")
+    assert first.wait() == 0
+    assert ClipStore.open(tmp_path / "store").header.content == clean.header.content
+    assert names_in(tmp_path) == {"store"}
+
+
+def test_lock_of_a_dead_process_is_no_obstacle(clean, raw, tmp_path):
+    (tmp_path / "store.lock").touch()
+    assert prepare("ntu60", raw, tmp_path / "store").header.content == clean.header.content
+    assert names_in(tmp_path) == {"store"}
+
+
+def test_killed_worker_is_an_error_that_says_so(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(amanet.prepare, "make_shard", die)
+    with pytest.raises(StoreError, match="a worker was killed"):
+        prepare("ntu60", raw, tmp_path / "store")
+
+
+def test_finished_store_is_overwritten_only_on_demand(raw, tmp_path):
+    out = tmp_path / "store"
+    first = prepare("ntu60", raw / "one", out)
+    with pytest.raises(StoreError, match="already"):
+        prepare("ntu60", raw, out)
+    assert ClipStore.open(out).header == first.header
+    assert len(prepare("ntu60", raw, out, overwrite=True)) == NUM_FILES
+    assert names_in(tmp_path) == {"store"}
+
+
+def test_nothing_of_the_data_set_is_an_error(tmp_path):
+    (tmp_path / "S001C001P001R001A099.skeleton").touch()
+    with pytest.raises(StoreError, match="none of the files is of ntu60"):
+        prepare("ntu60", tmp_path, tmp_path / "store")
+
+
+@pytest.mark.parametrize("wrong", [{"dataset": "ntu61"}, {"recipe": "none"}, {"workers": 0}])
+def test_unknown_names_are_refused_at_once(raw, tmp_path, wrong):
+    with pytest.raises(ExperimentError):
+        prepare(**{"dataset": "ntu60", "raw": raw, "out": tmp_path / "store", **wrong})
+    assert names_in(tmp_path) == set()
