@@ -1,5 +1,7 @@
 """The reader of UTD-MHAD: joints in the layout's order, and nothing but a FormatError for a file that is none."""
 
+import struct
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from amanet.data.benchmark import get_dataset
 from amanet.data.formats.utd_mhad import FILE_INDEX, read_skeleton_mat
@@ -23,14 +25,23 @@ FILE_ORDER = (
 )
 
 
-def mat_file(**variables: object) -> bytes:
+def mat_file(*, do_compression: bool = False, **variables: object) -> bytes:
     buffer = BytesIO()
-    savemat(buffer, variables)
+    savemat(buffer, variables, do_compression=do_compression)
     return buffer.getvalue()
 
 
 def places(num_frames: int = 4) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 1, (20, 3, num_frames))
+
+
+def with_value(value: float) -> np.ndarray:
+    array = places()
+    array[3, 1, 2] = value
+    return array
+
+
+SOUND, PACKED = mat_file(d_skel=places()), mat_file(do_compression=True, d_skel=places())
 
 
 def in_layout_words(name: str) -> str:
@@ -47,8 +58,9 @@ def test_the_order_written_here_is_that_of_the_data_set(shared: Path) -> None:
     assert [line.split(". ")[1].strip("; ") for line in lines if line[:1].isdigit()] == list(FILE_ORDER)
 
 
-def test_places_are_read() -> None:
-    clip = read_skeleton_mat(mat_file(d_skel=places()), "x/a1_s1_t1_skeleton.mat")
+@pytest.mark.parametrize("content", [SOUND, PACKED], ids=["plain", "compressed"])
+def test_places_are_read(content: bytes) -> None:
+    clip = read_skeleton_mat(content, "x/a1_s1_t1_skeleton.mat")
     assert clip.joints.shape == (1, 4, 20, 3)
     assert clip.sample == "a1_s1_t1_skeleton"
     assert clip.present.all()
@@ -64,6 +76,12 @@ def test_all_real_clips_are_read(shared: Path) -> None:
     assert (min(clip.num_frames for clip in clips), max(clip.num_frames for clip in clips)) == (41, 125)
 
 
+def test_real_places_are_read_as_scipy_reads_them(shared: Path) -> None:
+    path = shared / "data/utd_mhad/Skeleton/a27_s8_t3_skeleton.mat"
+    expected = loadmat(path)["d_skel"][list(FILE_INDEX)].transpose(2, 0, 1)
+    np.testing.assert_array_equal(read_skeleton_mat(path.read_bytes(), path).joints[0], expected.astype(np.float32))
+
+
 def test_real_bodies_stand_on_their_feet(shared: Path) -> None:
     clip = read_skeleton_mat((shared / "data/utd_mhad/Skeleton/a1_s1_t1_skeleton.mat").read_bytes(), "a")
     body = dict(zip(KINECT20.joints, align(clip, KINECT20).joints[0, 0], strict=True))
@@ -73,22 +91,23 @@ def test_real_bodies_stand_on_their_feet(shared: Path) -> None:
     assert body["foot_left"][1] < body["ankle_left"][1]
 
 
-def with_value(value: float) -> np.ndarray:
-    array = places()
-    array[3, 1, 2] = value
-    return array
-
-
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "MATLAB"),
-        (b"MATLAB 5.0 MAT-file" + b"\0" * 200, "MATLAB"),
-        (mat_file(d_skel=places())[:200], "MATLAB"),
+        (b"", "no MATLAB file"),
+        (b"MATLAB 5.0 MAT-file" + b"\0" * 200, "no MATLAB file"),
+        (SOUND[:124] + b"\1\0MI" + SOUND[128:], "no MATLAB file"),
+        (SOUND[:150], "no array"),
+        (SOUND[:-1], "wrong length"),
+        (SOUND + b"\0", "wrong length"),
+        (PACKED[:-1], "wrong length"),
+        (PACKED + b"\0", "wrong length"),
+        (PACKED[:200] + b"?" + PACKED[201:], "cannot be unpacked"),
         (mat_file(other=places()), "no array"),
         (mat_file(d_skel="text"), "no array"),
         (mat_file(d_skel=places()[0]), "no array"),
         (mat_file(d_skel=places().astype(np.complex128)), "no array"),
+        (mat_file(d_skel=places().astype(np.float32)), "no array"),
         (mat_file(d_skel={"joints": 1}), "no array"),
         (mat_file(d_skel=places().transpose(2, 1, 0)), "wrong shape"),
         (mat_file(d_skel=places()[..., :0]), "wrong shape"),
@@ -105,21 +124,27 @@ def test_damaged_files_are_refused(content: bytes, problem: str) -> None:
     assert caught.value.where == "folder/a.mat"
 
 
-@given(st.binary(max_size=500))
-def test_arbitrary_bytes_are_refused(content: bytes) -> None:
+def test_a_file_that_unpacks_to_more_than_any_clip_is_refused_early() -> None:
+    packed = zlib.compress(bytes(200_000_000), 9)
+    with pytest.raises(FormatError, match="wrong length"):
+        read_skeleton_mat(SOUND[:128] + struct.pack("<II", 15, len(packed)) + packed, "a.mat")
+
+
+@given(st.binary(max_size=500), st.booleans())
+def test_arbitrary_bytes_are_refused(content: bytes, has_header: bool) -> None:
     with pytest.raises(FormatError):
-        read_skeleton_mat(content, "a.mat")
+        read_skeleton_mat(SOUND[:128] * has_header + content, "a.mat")
 
 
-SOUND = mat_file(d_skel=places())
-
-
-@given(st.integers(0, len(SOUND) - 1), st.integers(0, 255))
-def test_a_changed_byte_is_refused_or_harmless(place: int, byte: int) -> None:
-    content = bytearray(SOUND)
-    content[place] = byte
-    try:
-        clip = read_skeleton_mat(bytes(content), "a.mat")
-    except FormatError:
-        return
-    assert clip.joints.shape[2:] == (20, 3)
+@pytest.mark.parametrize("sound", [SOUND, PACKED], ids=["plain", "compressed"])
+def test_a_changed_byte_is_refused_or_changes_one_number(sound: bytes) -> None:
+    original = read_skeleton_mat(sound, "a.mat")
+    rng = np.random.default_rng(0)
+    for place in range(124, len(sound)):
+        content = bytearray(sound)
+        content[place] ^= rng.integers(1, 256)
+        try:
+            clip = read_skeleton_mat(bytes(content), "a.mat")
+        except FormatError:
+            continue
+        assert (clip.joints != original.joints).sum() <= (sound is SOUND)

@@ -10,5 +10,5 @@ def replay(clip: SkeletonClip, frames: int) -> SkeletonClip:
     if clip.num_frames <= frames:
         chosen = np.arange(frames) % clip.num_frames
     else:
-        chosen = np.linspace(0, clip.num_frames - 1, frames).round().astype(int)
+        chosen = np.arange(frames) * (clip.num_frames - 1) // max(frames - 1, 1)
     return clip.with_joints(clip.joints[:, chosen], clip.present[:, chosen])
