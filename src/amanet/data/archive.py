@@ -35,8 +35,8 @@ class RawMember:
 
     Attributes:
         sample: its name in the data set.
-        source: the file, or the archive it is in.
-        entry: its name inside the archive; empty for a file.
+        source: the folder or archive it is in.
+        entry: its name therein.
         size: bytes.
         stamp: changes when the content does: time of last change of a file, CRC of an archive's entry.
     """
@@ -50,7 +50,7 @@ class RawMember:
     @property
     def where(self) -> Path:
         """The place as a user would write it."""
-        return self.source / self.entry if self.entry else self.source
+        return self.source / self.entry
 
     def read(self) -> bytes:
         """The content, at most as long as announced.
@@ -59,8 +59,8 @@ class RawMember:
             FormatError: it is damaged, or cannot be read.
         """
         try:
-            if not self.entry:
-                with self.source.open("rb") as file:
+            if self.source.is_dir():
+                with self.where.open("rb") as file:
                     return file.read(MAX_FILE_BYTES)
             return _open_zip(self.source).read(self.entry)  # zipfile stops at the announced size and compares the CRC
         except _UNREADABLE as error:
@@ -79,7 +79,7 @@ def read_file(path: Path) -> bytes:
         raise FormatError(f"this file cannot be read: {error.strerror}", where=path) from error
     if state.st_size > MAX_FILE_BYTES:
         raise FormatError("this file is too long for one clip", where=path, expected=f"at most {MAX_FILE_BYTES} bytes", got=state.st_size)
-    return RawMember(path.stem, path, "", state.st_size, state.st_mtime_ns).read()
+    return RawMember(path.stem, path.parent, path.name, state.st_size, state.st_mtime_ns).read()
 
 
 def list_members(paths: Sequence[Path], suffix: str) -> list[RawMember]:
@@ -101,7 +101,7 @@ def list_members(paths: Sequence[Path], suffix: str) -> list[RawMember]:
             raise FormatError(
                 "this is neither a folder nor a .zip archive", where=path, cure="give the folder or the archives of the data set"
             )
-    members.sort(key=lambda member: (member.sample, str(member.where)))
+    members.sort(key=lambda member: (member.sample, member.source, member.entry))
     if not members:
         raise FormatError(
             f"there is no file whose name ends in {suffix}", where=", ".join(map(str, paths)), cure="is it the right data set?"
@@ -120,7 +120,7 @@ def _list_folder(folder: Path, suffix: str) -> Iterator[RawMember]:
         except OSError as error:
             raise FormatError(f"this file cannot be read: {error}", where=path) from error
         if stat.S_ISREG(status.st_mode):
-            yield RawMember(path.name.removesuffix(suffix), path, "", status.st_size, status.st_mtime_ns)
+            yield RawMember(path.name.removesuffix(suffix), folder, str(path.relative_to(folder)), status.st_size, status.st_mtime_ns)
 
 
 def _list_zip(path: Path, suffix: str) -> Iterator[RawMember]:
