@@ -89,6 +89,17 @@ def test_msg3d_equals_its_description_where_bodies_come_and_go(name: str, seed: 
     assert not expected[result.num_bodies :].any()
 
 
+@pytest.mark.parametrize("joint", [SPINE, LEFT_SHOULDER, RIGHT_SHOULDER])
+@pytest.mark.parametrize("frame", [0, 2])
+def test_msg3d_equals_its_description_where_a_joint_is_missing(frame: int, joint: int) -> None:
+    clip = random_clip(np.ones((1, 5), dtype=bool))
+    present = clip.present.copy()
+    present[0, frame, joint] = False
+    clip = clip.with_joints(clip.joints, present)
+    expected = msg3d_recipe.prepare(clip.joints.astype(np.float64), max_bodies=1)
+    np.testing.assert_allclose(replay(as_msg3d(clip, NTU25), 300).joints, expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "frames"), [("whole", 12), ("early end", 300), ("late", 300), ("both end early", 7), ("both late alike", 3)]
 )
