@@ -161,8 +161,8 @@ def _throw() -> tuple[Script, ...]:
     follow: Pose = {"hand": (-0.45, -0.45, 0.55), "elbow": 20.0, "twist": 30.0, "lean": 22.0}
     swing, toss = {"hand": (0.1, -0.75, -0.5), "twist": -18.0, "lean": 10.0}, {"hand": (-0.15, 0.05, 0.9), "twist": 18.0, "lean": 4.0}
     return (
-        Script((Beat(0.7, aim), Beat(0.24, hurl), Beat(0.22, follow), Beat(0.7, RESET | FEET_DOWN))),
-        Script((Beat(0.6, swing), Beat(0.3, toss), Beat(0.3, {"hand": (-0.2, 0.35, 0.75)}), Beat(0.7, RESET))),
+        Script((Beat(0.7, aim), Beat(0.36, hurl), Beat(0.32, follow), Beat(0.7, RESET | FEET_DOWN))),
+        Script((Beat(0.6, swing), Beat(0.4, toss), Beat(0.3, {"hand": (-0.2, 0.35, 0.75)}), Beat(0.7, RESET))),
     )
 
 
@@ -171,8 +171,8 @@ def _kick() -> tuple[Script, ...]:
     high: Pose = {"foot": (-0.05, 0.42, 0.62), "lean": -12.0, "twist": -10.0, "other_hand": (0.5, -0.6, 0.2), "hand": (0.3, -0.8, -0.35)}
     low: Pose = high | {"foot": (-0.05, 0.12, 0.45), "lean": -4.0}
     down: Pose = RESET | FEET_DOWN
-    return Script((Beat(0.5, back), Beat(0.24, high), Beat(0.4, back | {"lean": 2.0}), Beat(0.5, down))), Script(
-        (Beat(0.45, back), Beat(0.24, low), Beat(0.6, down))
+    return Script((Beat(0.5, back), Beat(0.36, high), Beat(0.4, back | {"lean": 2.0}), Beat(0.5, down))), Script(
+        (Beat(0.45, back), Beat(0.36, low), Beat(0.6, down))
     )
 
 
@@ -183,8 +183,8 @@ def _jump() -> tuple[Script, ...]:
     hop: Pose = {"jump": 0.16, "drop": 0.0, "lean": 0.0} | both((0.28, -0.85, 0.1), 15.0)
     dip: Pose = {"jump": 0.0, "drop": 0.12, "lean": 10.0}
     return (
-        Script((Beat(0.5, crouch), Beat(0.28, off), Beat(0.27, land), Beat(0.5, RESET))),
-        Script((Cycle((Beat(0.3, dip), Beat(0.24, hop), Beat(0.24, dip)), (1, 3)), Beat(0.4, RESET))),
+        Script((Beat(0.5, crouch), Beat(0.36, off), Beat(0.36, land), Beat(0.5, RESET))),
+        Script((Cycle((Beat(0.3, dip), Beat(0.28, hop), Beat(0.28, dip)), (1, 3)), Beat(0.4, RESET))),
     )
 
 
@@ -208,7 +208,7 @@ def _punch() -> tuple[Script, ...]:
     swing, slap = guard | {"hand": (0.6, 0.05, 0.3), "elbow": 50.0}, strike | {"hand": (-0.3, 0.18, 0.82), "elbow": 60.0}
     reel: Pose = {"lean": -15.0, "nod": -14.0, "advance": -0.1, "look": 12.0}
     return tuple(
-        Script((Beat(0.6, before), Beat(0.22, hit), Beat(0.25, before, reel), Beat(0.6, RESET | FEET_DOWN, RESET)), apart=0.85)
+        Script((Beat(0.6, before), Beat(0.32, hit), Beat(0.25, before, reel), Beat(0.6, RESET | FEET_DOWN, RESET)), apart=0.85)
         for before, hit in ((guard, strike), (swing, slap))
     )
 
@@ -220,8 +220,8 @@ def _kick_other() -> tuple[Script, ...]:
     low, flinch = hit | {"foot": (-0.1, 0.2, 0.5), "lean": -6.0}, {"advance": -0.1, "lean": 8.0, "foot": (0.0, 0.12, -0.1), "shift": -0.05}
     done = Beat(0.6, RESET | FEET_DOWN, RESET | FEET_DOWN)
     return (
-        Script((Beat(0.5, back), Beat(0.24, hit), Beat(0.3, back, fold), done), apart=1.0),
-        Script((Beat(0.5, back), Beat(0.22, low), Beat(0.3, back, flinch), done), apart=0.9),
+        Script((Beat(0.5, back), Beat(0.36, hit), Beat(0.3, back, fold), done), apart=1.0),
+        Script((Beat(0.5, back), Beat(0.32, low), Beat(0.3, back, flinch), done), apart=0.9),
     )
 
 
@@ -242,16 +242,16 @@ def _shake_hands() -> tuple[Script, ...]:
     away: Pose = {"travel": -0.22}
     step: Pose = {"travel": 0.22}
     return (
-        Script((Beat(0.7, grip, grip), shakes, Beat(0.6, RESET, RESET)), apart=0.95),
-        Script((Beat(0.8, grip | step, grip | step), shakes, Beat(0.6, RESET, RESET)), apart=1.4),
-        Script((Beat(0.5, grip), Beat(0.4, {}, grip), shakes, Beat(0.7, RESET | away, RESET | away)), apart=0.95),
+        Script((Beat(0.7, grip, grip), shakes, Beat(0.6, RESET, RESET)), apart=0.88),
+        Script((Beat(0.8, grip | step, grip | step), shakes, Beat(0.6, RESET, RESET)), apart=1.3),
+        Script((Beat(0.5, grip), Beat(0.4, {}, grip), shakes, Beat(0.7, RESET | away, RESET | away)), apart=0.88),
     )
 
 
 def _approach() -> tuple[Script, ...]:
     return (
-        Script((Beat(2.2, {"travel": 0.85}, {"travel": 0.85}), Beat(0.3, {})), apart=2.5),
-        Script((Beat(1.8, {"travel": 0.6}, {"travel": 0.95}), Beat(0.5, {})), apart=2.4),
+        Script((Beat(2.7, {"travel": 0.85}, {"travel": 0.85}), Beat(0.3, {})), apart=2.5),
+        Script((Beat(2.4, {"travel": 0.6}, {"travel": 0.95}), Beat(0.5, {})), apart=2.4),
     )
 
 
@@ -260,8 +260,8 @@ def _depart() -> tuple[Script, ...]:
     back: Pose = {"turn": -175.0}
     away: Pose = {"travel": 0.95}
     return (
-        Script((Beat(0.8, turn, back), Beat(2.0, away, away)), apart=0.8),
-        Script((Beat(0.9, back, turn), Beat(1.7, away, away), Beat(0.3, {})), apart=0.7),
+        Script((Beat(0.8, turn, back), Beat(2.5, away, away)), apart=0.8),
+        Script((Beat(0.9, back, turn), Beat(2.2, away, away), Beat(0.3, {})), apart=0.7),
     )
 
 

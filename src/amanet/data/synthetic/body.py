@@ -8,7 +8,7 @@ outward, up and forward, so the same numbers mean the mirrored place for the oth
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -76,7 +76,7 @@ class Proportions:
     foot: float = 0.115
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator) -> Self:
+    def drawn(cls, rng: np.random.Generator) -> "Proportions":
         """Somebody: stature within 15 % of the mean, every length within some percent of what the stature asks for."""
         names = tuple(cls.__dataclass_fields__)
         stature = np.clip(rng.normal(1.0, 0.065), 0.85, 1.15)
@@ -126,19 +126,19 @@ def pose_joints(body: Proportions, poses: Poses, root: Places, heading: Float[np
 
     joints = np.empty((len(poses), LAYOUT.num_joints, 3))
     joints[:, JOINT["spine_base"]] = pelvis
-    joints[:, JOINT["spine_mid"]] = middle = pelvis + along(waist, (0, body.lower_trunk, 0))
-    joints[:, JOINT["spine_shoulder"]] = top = middle + along(chest, (0, body.upper_trunk, 0))
-    joints[:, JOINT["neck"]] = neck = top + along(chest, (0, body.neck, 0))
-    joints[:, JOINT["head"]] = neck + along(crown, (0, 0.97 * body.head, -0.24 * body.head))
+    joints[:, JOINT["spine_mid"]] = middle = pelvis + along(waist, (0.0, body.lower_trunk, 0.0))
+    joints[:, JOINT["spine_shoulder"]] = top = middle + along(chest, (0.0, body.upper_trunk, 0.0))
+    joints[:, JOINT["neck"]] = neck = top + along(chest, (0.0, body.neck, 0.0))
+    joints[:, JOINT["head"]] = neck + along(crown, (0.0, 0.97 * body.head, -0.24 * body.head))
     for side, limb, sign in (("right", "hand", 1), ("left", "other_hand", -1)):
         reach = np.stack([sign * pose[f"{limb}_out"], pose[f"{limb}_up"], -pose[f"{limb}_forward"]], axis=-1) * body.arm
         lift = degrees["elbow" if sign == 1 else "other_elbow"]
-        shoulder = top + along(chest, (sign * 0.94 * body.shoulder, -0.34 * body.shoulder, 0))
+        shoulder = top + along(chest, (sign * 0.94 * body.shoulder, -0.34 * body.shoulder, 0.0))
         joints[:, [JOINT[f"{part}_{side}"] for part in ("shoulder", "elbow", "wrist", "hand", "hand_tip", "thumb")]] = _arm(
             body, shoulder, along(chest, reach), chest, lift, sign
         )
     for side, sign in (("right", 1), ("left", -1)):
-        hip = pelvis + along(tilt, (sign * body.hip, 0, 0))
+        hip = pelvis + along(tilt, (sign * body.hip, 0.0, 0.0))
         joints[:, [JOINT[f"{part}_{side}"] for part in ("hip", "knee", "ankle", "foot")]] = _leg(
             body, hip, ankles[sign], root, facing, sign
         )
@@ -179,7 +179,7 @@ def _pelvis(body: Proportions, pose: dict[str, np.ndarray], root: Places, facing
     pelvis = root + along(facing, np.stack([pose["shift"], np.zeros(len(root)), -pose["advance"]], axis=-1))
     height = body.ankle_height + (0.985 - pose["drop"]) * body.leg + pose["jump"]
     for sign, ankle in ankles.items():
-        gap = pelvis + along(facing, (sign * body.hip, 0, 0)) - ankle
+        gap = pelvis + along(facing, (sign * body.hip, 0.0, 0.0)) - ankle
         reach = ankle[:, 1] + np.sqrt(np.maximum((0.99 * body.leg) ** 2 - gap[:, 0] ** 2 - gap[:, 2] ** 2, 0.04))
         raised = np.clip((ankle[:, 1] - body.ankle_height - pose["jump"]) / 0.1, 0, 1)
         height = np.minimum(height, reach + raised)
@@ -190,7 +190,8 @@ def _pelvis(body: Proportions, pose: dict[str, np.ndarray], root: Places, facing
 def _arm(
     body: Proportions, shoulder: Places, reach: Places, chest: Frames, lift: Float[np.ndarray, " frame"], sign: int
 ) -> Float[np.ndarray, "frame 6 3"]:
-    pole = along(chest, np.stack([sign * (np.sin(lift) + 0.12), -np.cos(lift), np.full_like(lift, 0.45)], axis=-1))
+    pole = _swung(along(chest, np.stack([sign * np.sin(lift), np.zeros_like(lift), np.cos(lift)], axis=-1)), -chest[:, :, 1], unit(reach))
+    pole -= 0.6 * chest[:, :, 1]
     elbow, wrist = _two_bones(shoulder, reach, body.upper_arm, body.forearm, pole)
     forearm = unit(wrist - elbow)
     curl = unit(_across(along(chest, (-0.35 * sign, -0.2, -1.0)), forearm))
@@ -201,9 +202,9 @@ def _arm(
 
 
 def _leg(body: Proportions, hip: Places, ankle: Places, root: Places, facing: Frames, sign: int) -> Float[np.ndarray, "frame 4 3"]:
-    knee, ankle = _two_bones(hip, ankle - hip, body.thigh, body.shin, along(facing, (0.12 * sign, 0.05, -1)))
+    knee, ankle = _two_bones(hip, ankle - hip, body.thigh, body.shin, along(facing, (0.12 * sign, 0.05, -1.0)))
     shin = unit(ankle - knee)
-    flat = along(facing, (0.2 * sign, -0.45, -1))
+    flat = along(facing, (0.2 * sign, -0.45, -1.0))
     raised = np.clip((ankle[:, 1] - root[:, 1] - body.ankle_height) / 0.25, 0, 1)[:, None]
     toes = unit((1 - raised) * unit(flat) + raised * unit(unit(_across(flat, shin)) + 0.4 * shin))
     return np.stack([hip, knee, ankle, ankle + body.foot * toes], axis=1)
@@ -216,6 +217,13 @@ def _two_bones(start: Places, reach: Places, upper: float, lower: float, pole: P
     before = (upper**2 - lower**2 + distance**2) / (2 * distance)
     aside = np.sqrt(np.maximum(upper**2 - before**2, 0))
     return start + before * direction + aside * unit(_across(pole, direction)), start + distance * direction
+
+
+def _swung(vector: Places, begin: Places, end: Places) -> Places:
+    """A vector after the shortest turn from one direction to another."""
+    axis = np.cross(begin, end)
+    once = np.cross(axis, vector)
+    return vector + once + np.cross(axis, once) / np.maximum(1 + (begin * end).sum(axis=-1, keepdims=True), 0.05)
 
 
 def _across(vector: Places, direction: Places) -> Places:

@@ -209,8 +209,8 @@ def walk(
     gait = np.cumsum(way) / stride
     for limb, hand, phase in (("foot", "other_hand", 0.0), ("other_foot", "hand", 0.5)):
         cycle = (gait + phase) % 1
-        swing = np.clip((cycle - 0.55) / 0.45, 0, 1)
-        behind = stride * (minimum_jerk(swing) - cycle + 0.275)
+        swing = np.clip(2 * cycle - 1, 0, 1)
+        behind = stride * (minimum_jerk(swing) - cycle + 0.25)
         poses[:, CHANNEL[f"{limb}_forward"]] += pace * behind * np.minimum(np.abs(advance) / np.maximum(way, 1e-6), 1)
         poses[:, CHANNEL[f"{limb}_up"]] += np.abs(pace) * 0.11 * np.sin(np.pi * swing)
         hanging = np.clip(-poses[:, CHANNEL[f"{hand}_up"]] - 0.5, 0, 0.4) / 0.4

@@ -1,7 +1,6 @@
 """Performances: somebody with a body and habits of their own does an action once, alone or with a partner."""
 
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float
@@ -35,7 +34,7 @@ class Performer:
     facing: float
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator) -> Self:
+    def drawn(cls, rng: np.random.Generator) -> "Performer":
         proportions = Proportions.drawn(rng)
         posture = _POSTURE_SPREAD * rng.standard_normal(len(CHANNELS))
         for limb, spread in (("hand", _HAND_SPREAD), ("other_hand", _HAND_SPREAD), ("foot", _FOOT_SPREAD), ("other_foot", _FOOT_SPREAD)):

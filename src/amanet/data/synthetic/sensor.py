@@ -1,7 +1,6 @@
 """What a Kinect v2 sees of a performance: from the side, through noise, not always, and from behind things."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int8
@@ -34,7 +33,7 @@ class Camera:
     pitch: float
 
     @classmethod
-    def placed(cls, number: int, setup_rng: np.random.Generator) -> Self:
+    def placed(cls, number: int, setup_rng: np.random.Generator) -> "Camera":
         """One of the three cameras of a setup; they differ in azimuth alone."""
         distance, pitch, offset = setup_rng.uniform(2.8, 3.9), np.deg2rad(setup_rng.uniform(0, 12)), setup_rng.uniform(-0.2, 0.2)
         height = 0.8 + distance * np.tan(pitch) + offset
