@@ -68,5 +68,5 @@ class RunError(AmanetError):
     """A run folder is missing a part, is damaged, or belongs to another experiment."""
 
 
-class TrainingStopped(AmanetError):
+class TrainingError(AmanetError):
     """Training cannot go on: the loss is not finite."""

@@ -1,6 +1,6 @@
 """Self-attention over the joints of a frame, the frames of a clip, and windows of both: SFEM, FF, JF and STFEM.
 
-Features are (body, frame, joint, channel) everywhere, where body runs over the bodies of all clips. Channels last makes every 1x1
+Features are (clip_body, frame, joint, channel) everywhere, where clip_body runs over the bodies of all clips. Channels last makes every 1x1
 convolution one matrix product, lets temporal convolutions run without a copy, and makes the windows of STFEM a strided view.
 """
 
@@ -15,7 +15,8 @@ from amanet.model.normalisation import BatchNorm
 from amanet.skeleton import SkeletonLayout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, tile_window, with_self_loops
 
-Features = Float[Tensor, "body frame joint channel"]
+Features = Float[Tensor, "clip_body frame joint channel"]
+Mapped = Float[Tensor, "clip_body mapped_frame joint mapped_channel"]
 Queries = Float[Tensor, "batch group query key_channel"]
 Keys = Float[Tensor, "batch group key key_channel"]
 Values = Float[Tensor, "batch group key channel"]
@@ -42,14 +43,14 @@ def _fused_is_faster(query: Tensor, value: Tensor, bias: Tensor | None) -> bool:
     return query.shape[-2] > 64 and query.shape[-1] == value.shape[-1] and not (bias is not None and bias.requires_grad)
 
 
-def split_heads(features: Float[Tensor, "body frame token channel"], heads: int) -> Float[Tensor, "body group token head_channel"]:
+def split_heads(features: Float[Tensor, "clip_body frame token channel"], heads: int) -> Float[Tensor, "clip_body group token head_channel"]:
     """Channels cut into heads, which join the frames as independent groups."""
     if heads == 1:
         return features
     return features.unflatten(-1, (heads, -1)).transpose(2, 3).flatten(1, 2)
 
 
-def join_heads(features: Float[Tensor, "body group token head_channel"], heads: int) -> Float[Tensor, "body frame token channel"]:
+def join_heads(features: Float[Tensor, "clip_body group token head_channel"], heads: int) -> Float[Tensor, "clip_body frame token channel"]:
     """The inverse of :func:`split_heads`."""
     if heads == 1:
         return features
@@ -91,21 +92,21 @@ class SFEM(nn.Module):
         self.project = nn.Linear(in_channels, sum(self.widths))
         self.theta = nn.Linear(out_channels, out_channels, bias=False)
         self.norm = BatchNorm(out_channels)
-        self.weight = nn.Parameter(torch.tensor(weight), requires_grad=learn_weight)
+        self.weight = nn.Parameter(torch.tensor(weight)) if learn_weight else weight
         self.register_buffer("graph", _bone_graph(layout, frames=1))
 
-    def forward(self, features: Features) -> Features:
+    def forward(self, features: Features) -> Mapped:
         query, key, value = self._heads(self.project(features))
         mapped = split_heads(self.theta(value), self.heads)  # (P V) Theta = P (V Theta)
         mixed = attend(query, key, mapped, self.weight * self.graph)
         return F.relu(self.norm(join_heads(mixed, self.heads)) + value)
 
-    def correlations(self, features: Features) -> Float[Tensor, "body group joint joint"]:
-        """The fused correlation matrix of every frame (Fig. 8), one a head."""
+    def correlations(self, features: Features, weight: float | None = None) -> Float[Tensor, "clip_body group joint joint"]:
+        """The fused correlation matrix of every frame (Fig. 8), one a head; ``weight`` stands in for alpha."""
         query, key, _ = self._heads(self.project(features))
-        return correlate(query, key, self.weight * self.graph)
+        return correlate(query, key, (self.weight if weight is None else weight) * self.graph)
 
-    def _heads(self, projected: Features) -> tuple[Tensor, Tensor, Tensor]:
+    def _heads(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value = projected.split(self.widths, dim=-1)
         return split_heads(query, self.heads), split_heads(key, self.heads), value
 
@@ -142,13 +143,13 @@ class FrameFeatures(nn.Module):
         convolved = self.theta(F.pad(frames, (0, 0, 0, 0, before, after)).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return F.relu(self.norm(convolved) + features)
 
-    def correlations(self, features: Features) -> Float[Tensor, "body group frame frame"]:
+    def correlations(self, features: Features) -> Float[Tensor, "clip_body group group_frame group_frame"]:
         """The correlation matrix of every group of frames."""
         query, key, _ = self._groups(features)
         return torch.softmax(_masked_scores(query, key, self._missing(features)), dim=-1)
 
-    def _groups(self, features: Features) -> list[Float[Tensor, "body group frame vector"]]:
-        """Q, K and V, each cut into groups of frames whose joints and channels are one vector."""
+    def _groups(self, features: Features) -> list[Tensor]:
+        """Q, K and V, each (body, group, frame, vector): groups of frames whose joints and channels are one vector."""
         padding = -features.shape[1] % self.group
         biases = self.project.bias.chunk(3)
         maps = [F.linear(features, weight, bias) for weight, bias in zip(self.project.weight.chunk(3), biases, strict=True)]
@@ -158,12 +159,12 @@ class FrameFeatures(nn.Module):
         return -features.shape[1] % self.group
 
 
-def attend_within(query: Tensor, key: Tensor, value: Tensor, missing: int) -> Float[Tensor, "body group frame vector"]:
+def attend_within(query: Tensor, key: Tensor, value: Tensor, missing: int) -> Float[Tensor, "clip_body group group_frame vector"]:
     """Attention between the frames of each group, the last ``missing`` frames of the last group masked."""
     return torch.softmax(_masked_scores(query, key, missing), dim=-1) @ value
 
 
-def _masked_scores(query: Tensor, key: Tensor, missing: int) -> Float[Tensor, "body group frame frame"]:
+def _masked_scores(query: Tensor, key: Tensor, missing: int) -> Float[Tensor, "clip_body group group_frame group_frame"]:
     scores = query * (1 / math.sqrt(query.shape[-1])) @ key.transpose(-2, -1)
     if not missing:
         return scores
@@ -199,18 +200,18 @@ class JointFeatures(nn.Module):
         same = in_channels == out_channels and stride == 1
         self.residual = nn.Identity() if same else nn.Sequential(nn.Linear(in_channels, out_channels, bias=False), BatchNorm(out_channels))
 
-    def forward(self, features: Features) -> Features:
+    def forward(self, features: Features) -> Mapped:
         kept = features[:, :: self.stride]
         query, key, value = self._by_joint(features, kept)
         mixed = attend(query, key, value).transpose(1, 2)
         return F.relu(self.norm(self.theta(mixed)) + self.residual(kept))
 
-    def correlations(self, features: Features) -> Float[Tensor, "body joint frame memory_frame"]:
+    def correlations(self, features: Features) -> Float[Tensor, "clip_body joint kept_frame frame"]:
         """The correlation matrix of every joint."""
         query, key, _ = self._by_joint(features, features[:, :: self.stride])
         return correlate(query, key)
 
-    def _by_joint(self, features: Features, kept: Features) -> tuple[Tensor, Tensor, Tensor]:
+    def _by_joint(self, features: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         key, value = self.memory(features).chunk(2, dim=-1)
         return self.query(kept).transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
 
@@ -265,10 +266,10 @@ class STFEM(nn.Module):
         self.norm = BatchNorm(inner_channels)
         self.collapse = nn.Conv2d(inner_channels, out_channels, (window, 1), stride=(window, 1), bias=False)
         self.collapse_norm = BatchNorm(out_channels)
-        self.weight = nn.Parameter(torch.tensor(weight), requires_grad=learn_weight)
+        self.weight = nn.Parameter(torch.tensor(weight)) if learn_weight else weight
         self.register_buffer("graph", _bone_graph(layout, frames=window))
 
-    def forward(self, features: Features) -> Features:
+    def forward(self, features: Features) -> Mapped:
         query, key, value = self.project(features).split(self.widths, dim=-1)
         mapped = self.theta(value)
         query, key, mapped = (split_heads(self._windows(each), self.heads) for each in (query, key, mapped))
@@ -277,17 +278,17 @@ class STFEM(nn.Module):
         image = tokens.unflatten(2, (self.window, -1)).flatten(1, 2).permute(0, 3, 1, 2)
         return self.collapse_norm(self.collapse(image).permute(0, 2, 3, 1))
 
-    def correlations(self, features: Features) -> Float[Tensor, "body group token token"]:
-        """The fused correlation matrix of every window, one a head."""
+    def correlations(self, features: Features, weight: float | None = None) -> Float[Tensor, "clip_body group token token"]:
+        """The fused correlation matrix of every window, one a head; ``weight`` stands in for beta."""
         query, key, _ = self.project(features).split(self.widths, dim=-1)
         query, key = (split_heads(self._windows(each), self.heads) for each in (query, key))
-        return correlate(query, key, self.weight * self.graph)
+        return correlate(query, key, (self.weight if weight is None else weight) * self.graph)
 
-    def _windows(self, features: Features) -> Float[Tensor, "body window token channel"]:
+    def _windows(self, features: Features) -> Float[Tensor, "clip_body window token channel"]:
         return windows(features, self.window, self.stride)
 
 
-def windows(features: Features, size: int, stride: int) -> Float[Tensor, "body window token channel"]:
+def windows(features: Features, size: int, stride: int) -> Float[Tensor, "clip_body window token channel"]:
     """Overlapping windows of frames as a strided view; zeros stand for the frames past the end. Token = frame * joints + joint."""
     padded = F.pad(features, (0, 0, 0, 0, 0, size - 1))
     return padded.unfold(1, size, stride).permute(0, 1, 4, 2, 3).flatten(2, 3)

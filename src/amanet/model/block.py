@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amanet.model.attention import SFEM, STFEM, Features, FrameFeatures, JointFeatures
+from amanet.model.attention import SFEM, STFEM, Features, FrameFeatures, JointFeatures, Mapped
 from amanet.model.temporal_conv import MSTCN
 from amanet.skeleton import SkeletonLayout
 
@@ -60,10 +60,10 @@ class Correlations:
         windows: STFEM, tokens of each window, by window length.
     """
 
-    spatial: Float[Tensor, "body group joint joint"] | None = None
-    frames: Float[Tensor, "body group frame frame"] | None = None
-    joint_frames: Float[Tensor, "body joint frame memory_frame"] | None = None
-    windows: dict[int, Float[Tensor, "body group token token"]] = field(default_factory=dict)
+    spatial: Float[Tensor, "clip_body group joint joint"] | None = None
+    frames: Float[Tensor, "clip_body group group_frame group_frame"] | None = None
+    joint_frames: Float[Tensor, "clip_body joint kept_frame frame"] | None = None
+    windows: dict[int, Float[Tensor, "clip_body group token token"]] = field(default_factory=dict)
 
 
 class Block(nn.Module):
@@ -103,19 +103,19 @@ class Block(nn.Module):
         )
         self.tail = MSTCN((out_channels, out_channels)) if config.tail else nn.Identity()
 
-    def forward(self, features: Features) -> Features:
+    def forward(self, features: Features) -> Mapped:
         output = self.path(features)
         for window in self.windows:
             output = output + window(features)
         return self.tail(F.relu(output))
 
-    def explain(self, features: Features) -> tuple[Features, Correlations]:
-        """The block's output and the correlation matrices on the way to it."""
+    def explain(self, features: Features, graph_weight: float | None = None) -> tuple[Mapped, Correlations]:
+        """The block's output and the correlation matrices on the way to it, in which ``graph_weight`` stands in for alpha and beta."""
         found = Correlations()
         path = features
         for module in self.path:
             if isinstance(module, SFEM):
-                found.spatial = module.correlations(path)
+                found.spatial = module.correlations(path, graph_weight)
             elif isinstance(module, FrameFeatures):
                 found.frames = module.correlations(path)
             elif isinstance(module, JointFeatures):
@@ -123,7 +123,7 @@ class Block(nn.Module):
             path = module(path)
         for window in self.windows:
             assert isinstance(window, STFEM)
-            found.windows[window.window] = window.correlations(features)
+            found.windows[window.window] = window.correlations(features, graph_weight)
         return self(features), found
 
 

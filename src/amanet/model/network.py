@@ -12,7 +12,7 @@ from amanet.model.attention import Features
 from amanet.model.block import Block, BlockConfig, Correlations
 from amanet.model.normalisation import BatchNorm, DataNorm
 from amanet.model.preprocessing import DP, AlienChoice, DPChoice
-from amanet.skeleton import SkeletonLayout
+from amanet.skeleton import SkeletonLayout, Stream, derive_stream, stream_layout
 
 BLOCKS = 3
 
@@ -23,6 +23,7 @@ class NetworkConfig:
 
     Attributes:
         dp: groups that DP derives from the joints (Table 2).
+        dp_streams: the streams that DP is on in; "it only appears in an original data stream" (Fig. 6).
         alien: how the alien relative coordinates are read; see :class:`~amanet.model.preprocessing.AlienCoordinates`.
         alien_scale: s of the alien relative coordinates (Fig. 7).
         block: what the three blocks are made of.
@@ -32,6 +33,7 @@ class NetworkConfig:
     """
 
     dp: DPChoice = "vel+acc+alien"
+    dp_streams: tuple[Stream, ...] = ("joint",)
     alien: AlienChoice = "frame"
     alien_scale: float = 1.2
     block: BlockConfig = field(default_factory=BlockConfig)
@@ -41,7 +43,9 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         if self.width < 6 or self.width % 6:
-            raise ExperimentError("the width of the network does not fit its six temporal branches", expected="a multiple of 6", got=self.width)
+            raise ExperimentError(
+                "the width of the network does not fit its six temporal branches", expected="a multiple of 6", got=self.width
+            )
         if not self.block.windows or min(self.block.windows) < 1:
             raise ExperimentError("windows of STFEM are lengths in frames", expected="1 or more each", got=self.block.windows)
         if self.block.group < 1:
@@ -59,19 +63,23 @@ class Explanation:
 
 
 class Network(nn.Module):
-    """A network of the AMANet family, on raw joints.
+    """A network of the AMANet family, on raw joints, from which it derives its stream.
 
     Args:
         config: its parts.
         layout: the skeleton of its input.
         num_classes: classes to tell apart.
         num_bodies: bodies of a clip; clips with fewer are padded with absent ones.
+        stream: what it sees of the joints.
     """
 
-    def __init__(self, config: NetworkConfig, layout: SkeletonLayout, num_classes: int, num_bodies: int) -> None:
+    def __init__(self, config: NetworkConfig, layout: SkeletonLayout, num_classes: int, num_bodies: int, stream: Stream = "joint") -> None:
         super().__init__()
         self.config = config
-        self.dp = DP(layout, config.dp, config.alien, config.alien_scale)
+        self.input_layout = layout
+        self.stream: Stream = stream
+        layout = stream_layout(layout, stream)
+        self.dp = DP(layout, config.dp if stream in config.dp_streams else "none", config.alien, config.alien_scale)
         self.data_norm = DataNorm(num_bodies, layout.num_joints, self.dp.num_channels)
         outputs = [config.width * 2**block for block in range(BLOCKS)]
         inputs = [self.dp.num_channels, *outputs[:-1]]
@@ -87,29 +95,35 @@ class Network(nn.Module):
         self, joints: Float[Tensor, "clip body frame joint coord"], present: Bool[Tensor, "clip body frame joint"] | None = None
     ) -> Float[Tensor, "clip class"]:
         """Logits of raw joints; without ``present`` every joint counts as seen."""
-        present = torch.ones(joints.shape[:-1], dtype=torch.bool, device=joints.device) if present is None else present
-        features = self._enter(joints, present)
+        features, present = self._enter(joints, present)
         for block in self.blocks:
             features = block(features)
         return self._classify(features, present)
 
     def explain(
-        self, joints: Float[Tensor, "clip body frame joint coord"], present: Bool[Tensor, "clip body frame joint"] | None = None
+        self,
+        joints: Float[Tensor, "clip body frame joint coord"],
+        present: Bool[Tensor, "clip body frame joint"] | None = None,
+        graph_weight: float | None = None,
     ) -> Explanation:
-        """Logits and the spatial, temporal and spatio-temporal correlation matrices of every block."""
-        present = torch.ones(joints.shape[:-1], dtype=torch.bool, device=joints.device) if present is None else present
-        features = self._enter(joints, present)
+        """Logits and the spatial, temporal and spatio-temporal correlation matrices of every block.
+
+        ``graph_weight`` stands in for alpha and beta in the matrices (not in the logits): 0 shows what was learned alone (Fig. 8b).
+        """
+        features, present = self._enter(joints, present)
         found: list[Correlations] = []
         for block in self.blocks:
             assert isinstance(block, Block)
-            features, correlations = block.explain(features)
+            features, correlations = block.explain(features, graph_weight)
             found.append(correlations)
         return Explanation(self._classify(features, present), tuple(found))
 
-    def _enter(self, joints: Tensor, present: Tensor) -> Features:
-        return self.data_norm(self.dp(joints, present)).flatten(0, 1)
+    def _enter(self, joints: Tensor, present: Tensor | None) -> tuple[Features, Bool[Tensor, "clip body frame node"]]:
+        present = torch.ones(joints.shape[:-1], dtype=torch.bool, device=joints.device) if present is None else present
+        joints, present = derive_stream(joints, present, self.input_layout, self.stream)
+        return self.data_norm(self.dp(joints, present)).flatten(0, 1), present
 
-    def _classify(self, features: Features, present: Bool[Tensor, "clip body frame joint"]) -> Float[Tensor, "clip class"]:
+    def _classify(self, features: Features, present: Bool[Tensor, "clip body input_frame node"]) -> Float[Tensor, "clip class"]:
         by_body = features.mean(dim=(1, 2)).unflatten(0, present.shape[:2])
         if self.config.body_mean == "present":
             counted = present.flatten(2).any(-1).to(by_body.dtype)[..., None]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amanet.errors import ExperimentError
-from amanet.model.attention import Features
+from amanet.model.attention import Features, Mapped
 from amanet.model.normalisation import BatchNorm
 
 DILATIONS = (1, 2, 3, 4)
@@ -28,7 +28,9 @@ class MSTCN(nn.Module):
         super().__init__()
         in_channels, out_channels = channels
         if out_channels % BRANCHES:
-            raise ExperimentError("MS-TCN cuts its channels into six branches", expected="a width that is a multiple of 6", got=out_channels)
+            raise ExperimentError(
+                "MS-TCN cuts its channels into six branches", expected="a width that is a multiple of 6", got=out_channels
+            )
         branch = out_channels // BRANCHES
         self.stride = stride
         self.activate = activate
@@ -42,7 +44,7 @@ class MSTCN(nn.Module):
         same = in_channels == out_channels and stride == 1
         self.residual = nn.Identity() if same else nn.Sequential(nn.Linear(in_channels, out_channels), BatchNorm(out_channels))
 
-    def forward(self, features: Features) -> Features:
+    def forward(self, features: Features) -> Mapped:
         kept = features[:, :: self.stride]
         entered = F.relu(self.enter_norm(self.enter(features))).permute(0, 3, 1, 2)
         *parts, pooled = entered.chunk(BRANCHES - 1, dim=1)

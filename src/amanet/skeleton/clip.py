@@ -6,7 +6,6 @@ Absence is a mask and never a zero: where ``present`` is false, ``joints`` holds
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 import torch
@@ -55,7 +54,9 @@ class SkeletonClip:
     def num_frames(self) -> int:
         return self.joints.shape[1]
 
-    def with_joints(self, joints: Float32[np.ndarray, "body frame joint coord"], present: Bool[np.ndarray, "body frame joint"] | None = None) -> Self:
+    def with_joints(
+        self, joints: Float32[np.ndarray, "body frame joint coord"], present: Bool[np.ndarray, "body frame joint"] | None = None
+    ) -> "SkeletonClip":
         """The same clip with other places; zero where absent, as everywhere."""
         present = self.present if present is None else present
         return replace(self, joints=np.where(present[..., None], joints, np.float32(0)), present=present)
@@ -81,7 +82,7 @@ class ClipBatch:
         return len(self.sample)
 
     @classmethod
-    def stack(cls, clips: Sequence[SkeletonClip]) -> Self:
+    def stack(cls, clips: Sequence[SkeletonClip]) -> "ClipBatch":
         """A batch of clips that already have one shape."""
         return cls(
             sample=tuple(clip.sample for clip in clips),
@@ -90,15 +91,15 @@ class ClipBatch:
             label=torch.tensor([-1 if clip.label is None else clip.label for clip in clips]),
         )
 
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "ClipBatch":
         """The same batch on another device."""
         move = {"device": device, "non_blocking": non_blocking}
         return replace(self, joints=self.joints.to(**move), present=self.present.to(**move), label=self.label.to(**move))
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self) -> "ClipBatch":
         """The same batch in page-locked memory; called by the data loader."""
         return replace(self, joints=self.joints.pin_memory(), present=self.present.pin_memory(), label=self.label.pin_memory())
 
-    def select(self, rows: slice) -> Self:
+    def select(self, rows: slice) -> "ClipBatch":
         """Some of the clips."""
         return replace(self, sample=self.sample[rows], joints=self.joints[rows], present=self.present[rows], label=self.label[rows])

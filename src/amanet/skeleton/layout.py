@@ -203,10 +203,14 @@ def _check_mirror(layout: SkeletonLayout) -> None:
 def _check_parts(layout: SkeletonLayout) -> None:
     members = sorted(joint for part in layout.parts for joint in part.joints)
     if members != list(range(layout.num_joints)):
-        raise LayoutError("the parts do not hold every joint exactly once", expected=f"{layout.num_joints} joints", got=f"{len(members)} entries")
+        raise LayoutError(
+            "the parts do not hold every joint exactly once", expected=f"{layout.num_joints} joints", got=f"{len(members)} entries"
+        )
 
 
 def _check_groups(layout: SkeletonLayout) -> None:
     members = sorted(joint for group in layout.groups for joint in group.joints)
     if members != list(range(layout.num_joints)):
-        raise LayoutError("the groups do not hold every joint exactly once", expected=f"{layout.num_joints} joints", got=f"{len(members)} entries")
+        raise LayoutError(
+            "the groups do not hold every joint exactly once", expected=f"{layout.num_joints} joints", got=f"{len(members)} entries"
+        )

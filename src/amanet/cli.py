@@ -1,0 +1,189 @@
+"""The command ``amanet``: one verb, one function of the library; nothing is imported before it is needed."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from amanet import __version__
+from amanet.errors import AmanetError
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
+
+VERBS = {
+    "synthesize": "make people acting: raw .skeleton files to try everything on",
+    "prepare": "read a raw archive or folder into a store that trains fast",
+    "train": "train one stream of a network, or go on with a stopped run",
+    "evaluate": "score a trained run on its test part",
+    "predict": "name the actions in raw clips",
+    "show": "draw a run, a stored clip or a raw file",
+    "cost": "count a network's weights and operations, and time it here",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; 0 when it went well, 2 after an error that the user can mend, 130 when interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if arguments[0] == "--version":
+        print(f"amanet {__version__}")
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        print(f"amanet: there is no verb {verb!r}; expected one of {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    try:
+        HANDLERS[verb](rest)
+    except AmanetError as error:
+        print(f"amanet {verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"amanet {verb}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def overview() -> str:
+    """What ``amanet --help`` prints."""
+    verbs = "\n".join(f"  {verb:<11} {summary}" for verb, summary in VERBS.items())
+    title = f"amanet {__version__}: recognising human actions from skeletons"
+    return f"{title}\n\nusage: amanet VERB [...]\n\n{verbs}\n\n`amanet VERB --help` explains a verb."
+
+
+def _parser(verb: str) -> "ArgumentParser":
+    from jsonargparse import ActionConfigFile, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
+
+    parser = ArgumentParser(prog=f"amanet {verb}", description=VERBS[verb])
+    parser.add_argument("--config", action=ActionConfigFile, help="settings from a YAML file; flags after it take precedence")
+    return parser
+
+
+def _function_arguments(verb: str, function: Callable[..., Any], rest: Sequence[str], **many: str) -> dict[str, Any]:
+    """The arguments of a function from the command line: required ones by place, ``many`` of them one or more, the others as flags."""
+    parser = _parser(verb)
+    parser.add_function_arguments(function, as_positional=True, skip=set(many))
+    for name, description in many.items():
+        parser.add_argument(name, nargs="+", type=Path, help=description)
+    found = _parse(parser, rest).as_dict()
+    found.pop("config", None)
+    return found
+
+
+def _parse(parser: "ArgumentParser", rest: Sequence[str]) -> "Namespace":
+    """The arguments as values of their types: dataclasses, paths, numbers."""
+    return cast("Namespace", parser.instantiate(parser.parse_args(list(rest))))
+
+
+def _synthesize(rest: Sequence[str]) -> None:
+    from amanet.synthesize import synthesize
+
+    synthesize(**_function_arguments("synthesize", synthesize, rest))
+
+
+def _prepare(rest: Sequence[str]) -> None:
+    from amanet.prepare import prepare
+
+    prepare(**_function_arguments("prepare", prepare, rest, raw="folders with the raw files, or .zip archives as downloaded"))
+
+
+def _train(rest: Sequence[str]) -> None:
+    from amanet.train import resume, train
+
+    if "--resume" in rest:
+        run, machine = _resume_arguments(rest)
+        _report_training(run, lambda: resume(run, machine))
+        return
+    from amanet.experiment import Experiment
+    from amanet.train import Machine
+
+    parser = _parser("train")
+    parser.add_argument("run", type=Path, help="folder to write the run into")
+    parser.add_class_arguments(Experiment)
+    parser.add_class_arguments(Machine)
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the stopped run in this folder")
+    found = _parse(parser, rest)
+    experiment, machine = _split_training(found)
+    _report_training(found.run, lambda: train(experiment, found.run, machine))
+
+
+def _split_training(found: "Namespace") -> tuple[Any, Any]:
+    """The experiment and the machine that the flags of ``train`` describe."""
+    from dataclasses import fields
+
+    from amanet.experiment import Experiment
+    from amanet.train import Machine
+
+    return tuple(kind(**{field.name: found[field.name] for field in fields(kind)}) for kind in (Experiment, Machine))  # type: ignore[return-value]
+
+
+def _resume_arguments(rest: Sequence[str]) -> tuple[Path, Any]:
+    from amanet.train import Machine
+
+    parser = _parser("train")
+    parser.add_argument("--resume", type=Path, metavar="RUN", required=True)
+    parser.add_class_arguments(Machine)
+    found = _parse(parser, rest).as_dict()
+    run = found.pop("resume")
+    found.pop("config", None)
+    return run, Machine(**found)
+
+
+def _report_training(run: Path, go: Callable[[], Any]) -> None:
+    try:
+        found = go()
+    except KeyboardInterrupt:
+        print(f"stopped; go on with: amanet train --resume {run}", file=sys.stderr)
+        raise
+    print(f"last epoch, held-out clips: top-1 {found.top1:.2%}, top-5 {found.top5:.2%}, mean per class {found.per_class:.2%}")
+    print(f"written to {run}; see it with: amanet show {run}")
+
+
+def _evaluate(rest: Sequence[str]) -> None:
+    from amanet.evaluate import evaluate
+    from amanet.metrics import accuracy
+
+    arguments = _function_arguments("evaluate", evaluate, rest)
+    scores = evaluate(**arguments)
+    found = accuracy(scores)
+    print(f"{scores.source['benchmark']}, {scores.source['stream']} stream, {scores.source['part']} part, {len(scores.sample):,} clips")
+    print(f"top-1 {found.top1:.2%}   top-5 {found.top5:.2%}   mean per class {found.per_class:.2%}   loss {found.loss:.4f}")
+    print(f"scores: {arguments['run'] / 'scores-'}{scores.source['part']}.parquet")
+
+
+def _predict(rest: Sequence[str]) -> None:
+    from amanet.predict import predict
+
+    for found in predict(**_function_arguments("predict", predict, rest, clips="raw files in the format of the run's data set")):
+        print(found.path)
+        for name, probability in zip(found.class_names, found.probabilities, strict=True):
+            print(f"  {probability:7.2%}  {'#' * round(30 * probability):<30}  {name}")
+
+
+def _show(rest: Sequence[str]) -> None:
+    from amanet.show import show
+
+    for path in show(**_function_arguments("show", show, rest)):
+        print(path)
+
+
+def _cost(rest: Sequence[str]) -> None:
+    from amanet.cost import cost, report
+
+    print(report(cost(**_function_arguments("cost", cost, rest))))
+
+
+HANDLERS: dict[str, Callable[[Sequence[str]], None]] = {
+    "synthesize": _synthesize,
+    "prepare": _prepare,
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "show": _show,
+    "cost": _cost,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""The verb ``cost``: weights, operations, time and memory of a network on this machine."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from amanet.model import Network, NetworkConfig
+from amanet.skeleton import Stream, load_layout
+
+PART = re.compile(r"Network\.blocks\.\d+(\.(path|windows)\.\w+|\.tail)?")
+"""The counted modules that a report lists: blocks, and what fills their slots."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs; operations are counted as two a multiply-add, times are medians in seconds.
+
+    Attributes:
+        parameters: weights that are trained.
+        flops: operations of one clip's forward pass, in all and by part.
+        inference: forward pass of a batch.
+        training: forward and backward pass of a batch.
+        batch: clips of it.
+        ceiling: operations a second of a large matrix product on this machine, in the same run.
+    """
+
+    parameters: int
+    flops: dict[str, float]
+    inference: float
+    training: float
+    batch: int
+    ceiling: float
+
+
+def cost(
+    network: NetworkConfig = NetworkConfig(),
+    layout: str = "ntu25",
+    num_classes: int = 60,
+    bodies: int = 2,
+    frames: int = 300,
+    batch: int = 2,
+    stream: Stream = "joint",
+    repeats: int = 3,
+) -> Cost:
+    """Count and time a network.
+
+    Args:
+        network: its parts.
+        layout: skeleton of its input.
+        num_classes: classes to tell apart.
+        bodies: bodies of a clip.
+        frames: frames of a clip.
+        batch: clips of a timed step.
+        stream: what the network sees of the joints.
+        repeats: timed steps, after one that is not timed.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    skeleton = load_layout(layout)
+    made = Network(network, skeleton, num_classes, bodies, stream).to(device)
+    shape = (bodies, frames, skeleton.num_joints, skeleton.num_coords)
+    joints = torch.randn(batch, *shape, device=device)
+    labels = torch.zeros(batch, dtype=torch.long, device=device)
+
+    def infer() -> None:
+        made.eval()
+        with torch.inference_mode():
+            made(joints)
+
+    def train() -> None:
+        made.train()
+        F.cross_entropy(made(joints), labels).backward()
+        made.zero_grad()
+
+    return Cost(
+        parameters=sum(weight.numel() for weight in made.parameters() if weight.requires_grad),
+        flops=count_operations(made, joints[:1]),
+        inference=_time(infer, repeats, device),
+        training=_time(train, repeats, device),
+        batch=batch,
+        ceiling=_matrix_product_rate(device, repeats),
+    )
+
+
+def count_operations(network: Network, joints: torch.Tensor) -> dict[str, float]:
+    """Operations of a forward pass, in all and by part of the network.
+
+    The counter does not know PyTorch's fused attention for CPUs; it is counted as the two matrix products that it is.
+    """
+    network.eval()
+    fused = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations}
+    with torch.inference_mode(), FlopCounterMode(display=False, depth=3, custom_mapping=fused) as counter:
+        network(joints)
+    parts: dict[str, float] = {"all": float(counter.get_total_flops())}
+    for module, counts in sorted(counter.get_flop_counts().items()):
+        if PART.fullmatch(module):
+            parts[module.removeprefix("Network.")] = float(sum(counts.values()))
+    return parts
+
+
+def _attention_operations(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
+    batch, group, queries, channels = query
+    return 2 * batch * group * queries * key[-2] * (channels + value[-1])
+
+
+def _time(step: Callable[[], None], repeats: int, device: str) -> float:
+    step()
+    times = []
+    for _ in range(repeats):
+        _wait(device)
+        start = time.perf_counter()
+        step()
+        _wait(device)
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _matrix_product_rate(device: str, repeats: int) -> float:
+    size = 2048 if device == "cpu" else 8192
+    one = torch.randn(size, size, device=device)
+
+    def multiply() -> None:
+        torch.mm(one, one)
+
+    return 2 * size**3 / _time(multiply, repeats, device)
+
+
+def report(found: Cost) -> str:
+    """A cost as a few lines of text."""
+    total = found.flops["all"]
+    share = total * found.batch / found.inference / found.ceiling
+    training_share = 3 * share * found.inference / found.training
+    clip_ms = [1e3 * seconds / found.batch for seconds in (found.inference, found.training)]
+    parts = {name: flops for name, flops in found.flops.items() if name != "all"}
+    lines = [
+        f"{found.parameters:,} parameters",
+        f"{total / 1e9:.2f} GFLOP a clip, forward (2 a multiply-add)",
+        *(f"  {name:<24} {flops / 1e9:8.2f}  {flops / total:6.1%}" for name, flops in parts.items()),
+        f"inference {clip_ms[0]:.0f} ms a clip, {share:.0%} of the {found.ceiling / 1e9:.0f} GFLOP/s that a matrix product reaches here",
+        f"training  {clip_ms[1]:.0f} ms a clip, {training_share:.0%} of it if a step is three forward passes",
+        f"batches of {found.batch} clips",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,74 @@
+"""The verb ``evaluate``: a trained run's scores on a part of its benchmark."""
+
+from pathlib import Path
+from typing import Literal
+
+from lightning_fabric import Fabric
+
+from amanet.data.benchmark import get_benchmark
+from amanet.data.dataset import ClipDataset, Part, split_rows
+from amanet.data.sampler import make_loader
+from amanet.data.store import ClipStore
+from amanet.errors import RunError
+from amanet.experiment import read_experiment
+from amanet.metrics import Scores
+from amanet.scoring import score_clips
+from amanet.train import EXPERIMENT_FILE, score_source
+from amanet.trained import NetworkCard, load_trained
+
+
+def evaluate(
+    run: Path,
+    part: Part = "test",
+    *,
+    store: Path | None = None,
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    batch_size: int = 32,
+) -> Scores:
+    """Score a part of the benchmark with the run's last weights, and keep the scores in ``RUN/scores-PART.parquet``.
+
+    Args:
+        run: folder of a finished training.
+        part: the clips to score; training clips are taken as they are in evaluation, without augmentation.
+        store: where the prepared clips are now, if they moved since training.
+        accelerator: ``auto`` takes a GPU where there is one.
+        batch_size: clips at once.
+
+    Raises:
+        RunError: the run is unfinished, or the store's classes, layout or recipe are not the run's.
+    """
+    experiment = read_experiment(run / EXPERIMENT_FILE)
+    fabric = Fabric(accelerator=accelerator, devices=1, precision=experiment.precision)
+    network, card = load_trained(run)
+    clips = ClipStore.open(store or experiment.store)
+    check_store(card, clips, run)
+    rows = split_rows(clips, get_benchmark(experiment.benchmark), experiment.validation_performers)
+    if not len(rows.get(part, ())):
+        raise RunError(
+            f"the {part} part of this run is empty", where=run, expected=", ".join(name for name, held in rows.items() if len(held))
+        )
+    dataset = ClipDataset(clips, rows[part], experiment.sampling, experiment.seed, training=False)
+    loader = make_loader(dataset, batch_size=batch_size, seed=experiment.seed, epoch=0, shuffle=False)
+    source = score_source(experiment, card, part)
+    scores = score_clips(fabric, fabric.setup_module(network), loader, card.class_names, source, dataset.samples)
+    scores.write(run / f"scores-{part}.parquet")
+    return scores
+
+
+def check_store(card: NetworkCard, store: ClipStore, run: Path) -> None:
+    """Refuse clips that are not of the kind that the network was trained on."""
+    for what, trained, found in (
+        ("data set", card.dataset, store.dataset),
+        ("recipe", card.normalisation, store.recipe),
+        ("layout", card.layout, store.layout),
+        ("class names", card.class_names, store.class_names),
+    ):
+        if trained != found:
+            named = (trained.name, found.name) if what == "layout" else (trained, found)  # type: ignore[union-attr]
+            raise RunError(
+                f"the store's {what} is not the one that the network was trained on",
+                where=run,
+                expected=named[0],
+                got=named[1],
+                cure="prepare the clips again with the run's recipe, or name another store",
+            )

@@ -1,0 +1,142 @@
+"""What a run is: everything that decides its result, as one frozen value, and the file it is kept in."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from amanet.data.benchmark import get_benchmark
+from amanet.data.dataset import ClipSampling
+from amanet.errors import ExperimentError
+from amanet.model import NetworkConfig
+from amanet.skeleton import Stream
+
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the network is trained: SGD on cross entropy (the paper's section Implementations).
+
+    Attributes:
+        epochs: times that every training clip is seen.
+        batch_size: clips of one step, over all devices together.
+        micro_batch: clips that a device holds at once; a larger share of a batch is accumulated. BN sees one micro batch at a time.
+        learning_rate: for a batch of ``reference_batch`` clips; it is scaled linearly to ``batch_size``.
+        reference_batch: see ``learning_rate``.
+        schedule: ``steps`` multiplies the rate by ``decay`` at ``milestones``; ``cosine`` lets it fall to zero.
+        milestones: epochs, counted from 0, that begin with a lower rate.
+        decay: see ``schedule``.
+        warmup_epochs: epochs over which the rate climbs linearly; the paper has none.
+        momentum: of SGD.
+        nesterov: Nesterov's momentum, as MS-G3D trains.
+        weight_decay: of SGD, on every weight.
+        label_smoothing: part of the target spread over all classes; the paper has none.
+        clip_gradient: longest gradient, by its norm over all weights; none by default.
+    """
+
+    epochs: int = 50
+    batch_size: int = 32
+    micro_batch: int = 16
+    learning_rate: float = 0.05
+    reference_batch: int = 32
+    schedule: Literal["steps", "cosine"] = "steps"
+    milestones: tuple[int, ...] = (30, 40)
+    decay: float = 0.1
+    warmup_epochs: int = 0
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    clip_gradient: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "micro_batch", "learning_rate", "reference_batch"):
+            if getattr(self, name) <= 0:
+                raise ExperimentError(f"recipe.{name} makes no training", expected="more than 0", got=getattr(self, name))
+        if self.schedule == "steps" and list(self.milestones) != sorted(set(self.milestones)):
+            raise ExperimentError("recipe.milestones are epochs in rising order", got=self.milestones)
+        if self.schedule == "steps" and self.milestones and self.milestones[-1] >= self.epochs:
+            raise ExperimentError(
+                "a milestone lies behind the last epoch, so its lower learning rate would never be used",
+                expected=f"recipe.milestones below recipe.epochs = {self.epochs}",
+                got=self.milestones,
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise ExperimentError("recipe.label_smoothing is a part of the target", expected="0 <= x < 1", got=self.label_smoothing)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides the result of a run.
+
+    Attributes:
+        benchmark: the data set's protocol, which splits its clips into training and test.
+        store: folder that ``amanet prepare`` wrote.
+        stream: what the network sees of the joints.
+        network: the network.
+        sampling: how clips of any length become the network's input.
+        recipe: how it is trained.
+        validation_performers: training performers kept out of training, to choose settings on without touching the test part.
+        seed: of the first weights, the order of the clips and their augmentation.
+        precision: of the arithmetic.
+        synchronise_statistics: whether BN looks at all devices' clips together, so that the result does not depend on their number.
+    """
+
+    benchmark: str
+    store: Path
+    stream: Stream = "joint"
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    sampling: ClipSampling = field(default_factory=ClipSampling)
+    recipe: Recipe = field(default_factory=Recipe)
+    validation_performers: tuple[int, ...] = ()
+    seed: int = 0
+    precision: Precision = "32-true"
+    synchronise_statistics: bool = True
+
+    def __post_init__(self) -> None:
+        get_benchmark(self.benchmark)
+        if self.seed < 0:
+            raise ExperimentError("a seed is a whole number of 0 or more", got=self.seed)
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass as dicts, lists, strings and numbers, as YAML and JSON hold them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [to_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def from_plain(kind: type, plain: dict[str, Any], where: Path | str) -> Any:
+    """The dataclass that :func:`to_plain` wrote, every field checked by its type.
+
+    Raises:
+        ExperimentError: a field is unknown or of the wrong type.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, "value")
+    try:
+        return parser.instantiate(parser.parse_object({"value": plain}))["value"]
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise ExperimentError(f"these settings cannot be read: {error}", where=where) from error
+
+
+def write_experiment(experiment: Experiment, path: Path) -> None:
+    """Every setting, resolved, as YAML."""
+    path.write_text(yaml.safe_dump(to_plain(experiment), sort_keys=False), encoding="utf-8")
+
+
+def read_experiment(path: Path) -> Experiment:
+    """The experiment of a run folder's ``experiment.yaml``."""
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ExperimentError(
+            f"the settings of the run cannot be read: {error}", where=path, cure="name a folder that amanet train wrote"
+        ) from error
+    return from_plain(Experiment, plain, path)

@@ -1,0 +1,56 @@
+"""Scores of a network on a part of a store, over one process or several, every clip counted once."""
+
+from collections.abc import Iterable
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from amanet.metrics import Scores
+from amanet.skeleton import ClipBatch
+
+
+@torch.inference_mode()
+def score_clips(
+    fabric: Fabric,
+    network: nn.Module,
+    batches: Iterable[ClipBatch],
+    class_names: tuple[str, ...],
+    source: dict[str, str],
+    samples: list[str],
+) -> Scores:
+    """Logits of every clip of the batches of all processes, in the order of their names.
+
+    Args:
+        fabric: the devices.
+        network: gives logits of joints and presence.
+        batches: this process's share of the part.
+        class_names: of the network.
+        source: what the scores are of.
+        samples: all names of the part, over all processes, in rising order.
+    """
+    was_training = network.training
+    network.eval()
+    place = {sample: row for row, sample in enumerate(samples)}
+    rows: list[Tensor] = []
+    labels: list[Tensor] = []
+    logits: list[Tensor] = []
+    for batch in batches:
+        batch = batch.to(fabric.device, non_blocking=True)
+        logits.append(network(batch.joints, batch.present).float())
+        labels.append(batch.label)
+        rows.append(torch.tensor([place[sample] for sample in batch.sample], device=fabric.device))
+    network.train(was_training)
+    length, device = len(samples), fabric.device
+    all_logits = _gather(fabric, rows, logits, torch.zeros(length, len(class_names), dtype=torch.float64, device=device))
+    all_labels = _gather(fabric, rows, labels, torch.zeros(length, dtype=torch.int64, device=device))
+    return Scores(tuple(samples), all_labels.numpy(), all_logits.float().numpy(), class_names, source)
+
+
+def _gather(fabric: Fabric, rows: list[Tensor], values: list[Tensor], whole: Tensor) -> Tensor:
+    """Values of all processes put to their rows; each row is filled by exactly one process, so their sum is the whole."""
+    if values:
+        whole[torch.cat(rows)] = torch.cat(values).to(whole.dtype)
+    if fabric.world_size > 1:
+        torch.distributed.all_reduce(whole)
+    return whole.cpu()

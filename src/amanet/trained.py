@@ -1,0 +1,76 @@
+"""A trained network and all that is needed to use it, from and to the weights file of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from amanet.checkpoint import read_weights, write_weights
+from amanet.data.dataset import ClipSampling
+from amanet.errors import RunError
+from amanet.experiment import from_plain, to_plain
+from amanet.model import Network, NetworkConfig
+from amanet.skeleton import SkeletonLayout, Stream
+
+WEIGHTS_FILE = "weights.safetensors"
+WEIGHTS_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class NetworkCard:
+    """What a network was made for: written into its weights file, and compared before it is used.
+
+    Attributes:
+        dataset: data set whose raw format and sample names it knows.
+        normalisation: recipe that its clips were prepared with.
+        layout: skeleton of its input.
+        class_names: its classes.
+        num_bodies: bodies of a clip.
+        stream: what it derives from the joints.
+        network: its parts.
+        sampling: how clips of any length become its input.
+    """
+
+    dataset: str
+    normalisation: str
+    layout: SkeletonLayout
+    class_names: tuple[str, ...]
+    num_bodies: int
+    stream: Stream
+    network: NetworkConfig
+    sampling: ClipSampling
+
+    def build(self) -> Network:
+        """A fresh network of this kind; its first weights follow from torch's random state."""
+        return Network(self.network, self.layout, len(self.class_names), self.num_bodies, self.stream)
+
+
+def save_trained(network: Network, card: NetworkCard, run: Path) -> None:
+    """Write the weights of a run with their card."""
+    description: dict[str, Any] = {"format": WEIGHTS_FORMAT, **to_plain(card)}
+    write_weights(run / WEIGHTS_FILE, network.state_dict(), description)
+
+
+def load_trained(run: Path, device: torch.device | Literal["cpu"] = "cpu") -> tuple[Network, NetworkCard]:
+    """The network of a run, ready to evaluate.
+
+    Raises:
+        RunError: the run has no weights yet, or they are damaged or of another version.
+    """
+    path = run / WEIGHTS_FILE if run.is_dir() else run
+    if not path.is_file():
+        raise RunError(
+            "there are no weights here", where=path, cure=f"name a run whose training has ended, or end it: amanet train --resume {run}"
+        )
+    tensors, description = read_weights(path)
+    version = description.pop("format", None)
+    if version != WEIGHTS_FORMAT:
+        raise RunError("these weights are of another version of amanet", where=path, expected=f"format {WEIGHTS_FORMAT}", got=version)
+    card: NetworkCard = from_plain(NetworkCard, description, path)
+    network = card.build()
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunError(f"the weights do not fit the network that the file describes: {error}", where=path) from error
+    return network.to(device).eval(), card

@@ -1,0 +1,152 @@
+"""The whole network: its size, its invariances, what it explains, and its choices."""
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from amanet.cost import count_operations
+from amanet.errors import ExperimentError
+from amanet.model import BlockConfig, Network, NetworkConfig
+from amanet.model.block import TemporalChoice
+from amanet.skeleton import STREAMS, layout_names, load_layout
+
+TINY = NetworkConfig(width=6)
+
+
+def make(config: NetworkConfig = TINY, layout: str = "ntu25", classes: int = 7, bodies: int = 2, **more: object) -> Network:
+    torch.manual_seed(0)
+    return Network(config, load_layout(layout), classes, bodies, **more).eval()  # type: ignore[arg-type]
+
+
+def draw_joints(clips: int = 2, bodies: int = 2, frames: int = 9, layout: str = "ntu25") -> Tensor:
+    return torch.randn(clips, bodies, frames, load_layout(layout).num_joints, 3, generator=torch.Generator().manual_seed(1))
+
+
+def count(network: Network) -> int:
+    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+
+
+def test_amanet_has_as_many_weights_and_operations_as_documented() -> None:
+    """2.76 M weights; 49.7 GFLOP a clip, of which sharing between windows and the stride of JF save 5 of the literal 54.8."""
+    network = make(NetworkConfig(), classes=60)
+    assert count(network) == 2_758_804
+    operations = count_operations(network, draw_joints(clips=1, frames=300))["all"]
+    assert operations == pytest.approx(49.74e9, rel=0.001)
+    assert operations + saved_operations() == pytest.approx(55e9, rel=0.02)
+
+
+def saved_operations(frames: int = 300, bodies: int = 2, joints: int = 25) -> float:
+    """What the equations, taken to the letter, compute besides: Theta on each token of each window, JF's queries for dropped frames."""
+    saved = 0.0
+    for (channels, inner), in_frames, stride in (((12, 96), frames, 1), ((96, 96), frames, 2), ((192, 192), frames // 2, 2)):
+        for window in (3, 5):
+            tokens = in_frames // stride * window * joints * bodies
+            saved += 2 * inner**2 * (tokens - in_frames * joints * bodies)
+        if stride == 2:
+            dropped = in_frames // 2 * joints * bodies
+            saved += 2 * dropped * (channels**2 + 2 * in_frames * channels + 0)
+    return saved
+
+
+@pytest.mark.parametrize("name", layout_names())
+@pytest.mark.parametrize("stream", STREAMS)
+def test_every_layout_and_stream_runs(name: str, stream: str) -> None:
+    network = make(layout=name, bodies=1, stream=stream)
+    assert network(draw_joints(bodies=1, layout=name)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 13, 40])
+@pytest.mark.parametrize("bodies", [1, 3])
+def test_any_length_and_any_number_of_bodies(frames: int, bodies: int) -> None:
+    found = make(bodies=bodies)(draw_joints(bodies=bodies, frames=frames))
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("temporal", get_args(TemporalChoice))
+@pytest.mark.parametrize("order", ["spatial-first", "temporal-first"])
+@pytest.mark.parametrize("spatio_temporal", ["stfem", "none"])
+def test_every_filling_of_the_slots_trains(temporal: TemporalChoice, order: str, spatio_temporal: str) -> None:
+    block = BlockConfig(temporal=temporal, order=order, spatio_temporal=spatio_temporal)  # type: ignore[arg-type]
+    network = make(replace(TINY, block=block)).train()
+    network(draw_joints()).logsumexp(-1).sum().backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters() if weight.requires_grad)
+
+
+def test_scores_of_a_clip_do_not_depend_on_its_neighbours() -> None:
+    network, joints = make(), draw_joints(clips=3)
+    torch.testing.assert_close(network(joints)[1:2], network(joints[1:2]))
+
+
+def test_a_network_sees_a_rotation_through_its_joints_only() -> None:
+    """With general relative coordinates and joints left out of the comparison, moving frames give equal channels; whole nets differ."""
+    network, joints = make(), draw_joints()
+    turned = joints @ torch.linalg.qr(torch.randn(3, 3))[0].T
+    assert not torch.allclose(network(joints), network(turned))
+
+
+def test_mean_over_present_bodies_leaves_the_absent_out() -> None:
+    joints, present = draw_joints(), torch.ones(2, 2, 9, 25, dtype=torch.bool)
+    present[:, 1] = False
+    joints = joints * present[..., None]
+    network = make(replace(TINY, body_mean="present"))
+    features = [module for module in (make(), network)]
+    both, alone = (module(joints, present) for module in features)
+    assert not torch.allclose(both, alone)
+    hidden = network.classifier.bias
+    features_alone = (alone - hidden) @ torch.linalg.pinv(network.classifier.weight).T
+    features_both = (both - hidden) @ torch.linalg.pinv(network.classifier.weight).T
+    assert features_alone.shape == features_both.shape
+
+
+def test_explanations_are_distributions_of_every_kind_in_every_block() -> None:
+    network, joints = make(), draw_joints(frames=12)
+    found = network.explain(joints)
+    torch.testing.assert_close(found.logits, network(joints))
+    assert len(found.blocks) == 3
+    for index, block in enumerate(found.blocks):
+        frames = [12, 12, 6][index]
+        kept = [12, 6, 3][index]
+        assert block.spatial is not None
+        assert block.spatial.shape == (4, frames, 25, 25)
+        assert block.frames is not None
+        assert block.frames.shape == (4, -(-frames // 5), 5, 5)
+        assert block.joint_frames is not None
+        assert block.joint_frames.shape == (4, 25, kept, frames)
+        assert {window: tuple(matrix.shape) for window, matrix in block.windows.items()} == {
+            3: (4, kept, 75, 75),
+            5: (4, kept, 125, 125),
+        }
+        for matrix in (block.spatial, block.frames, block.joint_frames, *block.windows.values()):
+            torch.testing.assert_close(matrix.sum(-1), torch.ones_like(matrix.sum(-1)))
+
+
+def test_explanations_can_leave_out_the_bones() -> None:
+    network, joints = make(), draw_joints()
+    alone, fused = (network.explain(joints, graph_weight=weight).blocks[0].spatial for weight in (0.0, None))
+    assert alone is not None
+    assert fused is not None
+    graph = network.blocks[0].path.sfem.graph  # type: ignore[union-attr]
+    unnormalised = alone * torch.exp(0.8 * graph)
+    torch.testing.assert_close(fused, unnormalised / unnormalised.sum(-1, keepdim=True))
+
+
+def test_dp_is_on_in_the_streams_that_are_named() -> None:
+    assert make().dp.num_channels == 12
+    assert make(stream="bone").dp.num_channels == 3
+    assert make(replace(TINY, dp_streams=("bone",)), stream="bone").dp.num_channels == 12
+
+
+@pytest.mark.parametrize("width", [0, 7, -6])
+def test_widths_that_cannot_be_cut_in_six_are_refused(width: int) -> None:
+    with pytest.raises(ExperimentError, match="six"):
+        NetworkConfig(width=width)
+
+
+def test_bf16_is_close_to_float32() -> None:
+    network, joints = make(), draw_joints()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = network(joints)
+    torch.testing.assert_close(half.float(), network(joints), atol=0.05, rtol=0.05)

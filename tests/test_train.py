@@ -1,0 +1,287 @@
+"""Training: what a run leaves behind, its exactness under kills, failures and several processes."""
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fabricate.runs import TINY_RECIPE, TINY_SAMPLING, tiny_experiment, tiny_store, weights_digest
+from fabricate.stores import fabricate_clip, ntu_samples, write_store
+
+from amanet.checkpoint import StateFolder
+from amanet.data.store import ClipStore
+from amanet.errors import ExperimentError, RunError, TrainingError
+from amanet.evaluate import evaluate
+from amanet.experiment import Experiment, Recipe, read_experiment, write_experiment
+from amanet.metrics import Scores
+from amanet.skeleton import SkeletonClip
+from amanet.train import Machine, learning_rate, resume, train
+
+KILLS = int(os.environ.get("AMANET_KILLS", "5"))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
+    return tiny_store(tmp_path_factory.mktemp("train"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(store: ClipStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing happened to."""
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    train(tiny_experiment(store), run)
+    return run
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "amanet.cli", *map(str, arguments)]
+
+
+def start(run: Path, *flags: object) -> "subprocess.Popen[str]":
+    """A run in a process group of its own, which was written but not begun."""
+    return subprocess.Popen(
+        command("train", "--resume", run, *flags), start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def new_run(folder: Path, experiment: Experiment) -> Path:
+    """A run folder with nothing but its settings."""
+    folder.mkdir()
+    write_experiment(experiment, folder / "experiment.yaml")
+    return folder
+
+
+def records(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_what_is_promised(undisturbed: Path, store: ClipStore) -> None:
+    assert read_experiment(undisturbed / "experiment.yaml") == tiny_experiment(store)
+    train_records = [record for record in records(undisturbed) if record["part"] == "train"]
+    assert [record["epoch"] for record in train_records] == [0, 1, 2]
+    assert [record["learning_rate"] for record in train_records] == pytest.approx([0.05, 0.05, 0.005])
+    assert train_records[-1]["steps"] == 3 * math.ceil(10 / 4)
+    scores = Scores.read(undisturbed / "scores-test.parquet")
+    assert scores.sample == tuple(ntu_samples((3,), (1, 2, 3, 4, 5)))
+    assert scores.label.tolist() == [0, 1, 2, 3, 4]
+    assert len(list(undisturbed.glob("state-*.pt"))) == 2
+
+
+def test_evaluation_gives_the_scores_of_the_last_epoch(undisturbed: Path) -> None:
+    kept = Scores.read(undisturbed / "scores-test.parquet")
+    again = evaluate(undisturbed)
+    np.testing.assert_allclose(again.logits, kept.logits, atol=1e-5)
+    assert again.sample == kept.sample
+
+
+def test_the_seed_decides_and_the_workers_do_not(undisturbed: Path, store: ClipStore, tmp_path: Path) -> None:
+    train(tiny_experiment(store), tmp_path / "again", Machine(loader_workers=2))
+    train(tiny_experiment(store, seed=1), tmp_path / "other")
+    assert weights_digest(tmp_path / "again") == weights_digest(undisturbed)
+    assert weights_digest(tmp_path / "other") != weights_digest(undisturbed)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.timeout(600)
+def test_kills_at_any_moment_change_nothing(undisturbed: Path, store: ClipStore, tmp_path: Path, workers: int) -> None:
+    """SIGKILL to the whole process group at random moments, inside of writing states too, until the run ends."""
+    run = new_run(tmp_path / "run", tiny_experiment(store))
+    rng = random.Random(workers)
+    kills = 0
+    for _ in range(20 * KILLS):
+        process = start(run, "--checkpoint_minutes", 0, "--loader_workers", workers)
+        if kills < KILLS:
+            wait_for_step(run, process)
+            time.sleep(rng.uniform(0, 0.15))
+        else:
+            process.wait()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            kills += 1
+        _, errors = process.communicate()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, errors
+    assert kills >= min(2, KILLS)
+    assert weights_digest(run) == weights_digest(undisturbed)
+    assert records(run) == records(undisturbed)
+
+
+def wait_for_step(run: Path, process: "subprocess.Popen[str]") -> None:
+    """Until another state has been written, or the run has ended."""
+    before = {state.path for state in StateFolder(run).files()}
+    while process.poll() is None and {state.path for state in StateFolder(run).files()} <= before:
+        time.sleep(0.005)
+
+
+def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(undisturbed: Path, store: ClipStore, tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run", tiny_experiment(store))
+    process = start(run, "--checkpoint_minutes", 0)
+    wait_for_step(run, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    if process.returncode != 0:  # it may have ended in the very step
+        assert process.returncode == 130
+        assert f"amanet train --resume {run}" in errors
+    resume(run)
+    assert weights_digest(run) == weights_digest(undisturbed)
+
+
+def test_resuming_at_the_end_of_an_epoch(undisturbed: Path, store: ClipStore, tmp_path: Path) -> None:
+    """A run whose last state is that of a finished epoch goes on with the order of the next one."""
+    run = new_run(tmp_path / "run", tiny_experiment(store, recipe=replace(TINY_RECIPE, epochs=2, milestones=())))
+    resume(run)
+    write_experiment(tiny_experiment(store), run / "experiment.yaml")
+    resume(run, Machine(loader_workers=2))
+    assert weights_digest(run) == weights_digest(undisturbed)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_state_is_passed_over(undisturbed: Path, store: ClipStore, tmp_path: Path, damage: str) -> None:
+    run = new_run(tmp_path / "run", tiny_experiment(store, recipe=replace(TINY_RECIPE, epochs=2, milestones=())))
+    resume(run)
+    write_experiment(tiny_experiment(store), run / "experiment.yaml")
+    newest = StateFolder(run).files()[-1].path
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes({"flip": bytes(content), "cut": bytes(content[:-100]), "empty": b""}[damage])
+    _, damaged = StateFolder(run).load()
+    assert damaged == [newest]
+    resume(run)
+    assert weights_digest(run) == weights_digest(undisturbed)
+
+
+def test_every_failing_write_leaves_a_state_to_resume_from(store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = StateFolder(tmp_path)
+    folder.save(1, {"step": 1})
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os if name == "fsync" else Path, name, fail)
+            with pytest.raises(RunError, match="No space left"):
+                folder.save(2, {"step": 2})
+        assert folder.load()[0] == {"step": 1}
+        assert not list(tmp_path.glob(".*.tmp"))
+
+
+def fail(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_no_state_at_all_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no training state"):
+        StateFolder(tmp_path).load()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_clip(store: ClipStore, tmp_path: Path) -> None:
+    clips = [store.clip(row) for row in range(len(store))]
+    poisoned = clips[3]
+    clips[3] = SkeletonClip(poisoned.sample, np.full_like(poisoned.joints, 3e38), poisoned.present, poisoned.label)
+    bad = write_store(tmp_path / "store", clips)
+    with pytest.raises(TrainingError, match="not finite") as caught:
+        train(tiny_experiment(bad), tmp_path / "run")
+    assert poisoned.sample in str(caught.value)
+    assert all(torch.isfinite(weight).all() for weight in last_weights(tmp_path / "run"))
+
+
+def last_weights(run: Path) -> list[torch.Tensor]:
+    states = StateFolder(run)
+    return [weight for weight in states.load()[0]["network"].values() if weight.is_floating_point()] if states.files() else []
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_train_as_one(store: ClipStore, tmp_path: Path) -> None:
+    """Equal losses to 1e-5, and every evaluated clip counted once, though neither part divides by two."""
+    clips = [fabricate_clip(sample, bodies=2, frames=9) for sample in ntu_samples((1, 2, 3), (1, 2, 3, 4, 5, 6, 7))]
+    odd = write_store(tmp_path / "store", clips)
+    network = replace(tiny_experiment(odd).network, dropout=0.0)
+    experiment = tiny_experiment(odd, network=network, recipe=replace(TINY_RECIPE, micro_batch=4))
+    one, two = new_run(tmp_path / "one", experiment), new_run(tmp_path / "two", experiment)
+    resume(one, Machine(evaluate_every=1))
+    done = subprocess.run(
+        command("train", "--resume", two, "--devices", 2, "--accelerator", "cpu", "--evaluate_every", 1), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for ours, theirs in zip(records(one), records(two), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
+    kept = Scores.read(two / "scores-test.parquet")
+    assert kept.sample == Scores.read(one / "scores-test.parquet").sample
+    assert len(set(kept.sample)) == 7
+
+
+def test_accumulated_micro_batches_give_the_gradient_of_the_batch(store: ClipStore, tmp_path: Path) -> None:
+    """With statistics fixed by the same micro batches, the rate of one step is that of its whole batch."""
+    found = []
+    for micro in (2, 10):
+        recipe = Recipe(epochs=1, batch_size=10, micro_batch=micro, learning_rate=0.0001, milestones=(), reference_batch=10)
+        train(tiny_experiment(store, recipe=recipe, network=replace(tiny_experiment(store).network, dropout=0.0)), tmp_path / str(micro))
+        found.append(records(tmp_path / str(micro))[0]["loss"])
+    assert found[0] != found[1]  # BN sees micro batches, so the losses differ, but not by much
+    assert found[0] == pytest.approx(found[1], rel=0.2)
+
+
+def test_bf16_trains(store: ClipStore, tmp_path: Path) -> None:
+    found = train(tiny_experiment(store, precision="bf16-mixed"), tmp_path / "run")
+    assert math.isfinite(found.loss)
+
+
+def test_tensorboard_events_are_written(store: ClipStore, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    train(tiny_experiment(store), tmp_path / "run", Machine(tensorboard=True))
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+
+
+def test_validation_performers_are_held_out_of_training(store: ClipStore, tmp_path: Path) -> None:
+    train(tiny_experiment(store, validation_performers=(2,)), tmp_path / "run")
+    assert {name[9:12] for name in Scores.read(tmp_path / "run" / "scores-validation.parquet").sample} == {"002"}
+    assert not (tmp_path / "run" / "scores-test.parquet").exists()
+
+
+def test_a_folder_with_a_run_is_not_written_over(undisturbed: Path, store: ClipStore) -> None:
+    with pytest.raises(RunError, match="--resume"):
+        train(tiny_experiment(store), undisturbed)
+    with pytest.raises(RunError, match="holds no run"):
+        resume(undisturbed / "figures")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "no training"),
+        ({"milestones": (30, 60)}, "never be used"),
+        ({"milestones": (9, 3)}, "rising"),
+        ({"label_smoothing": 1.0}, "target"),
+    ],
+)
+def test_recipes_that_contradict_themselves_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ExperimentError, match=message):
+        Recipe(**settings)  # type: ignore[arg-type]
+
+
+def test_learning_rate_scales_warms_up_and_falls() -> None:
+    recipe = Recipe(batch_size=64, warmup_epochs=2, milestones=(30, 40))
+    assert [learning_rate(recipe, epoch) for epoch in (0.0, 1.5, 2.0, 30.0, 49.9)] == pytest.approx([0.05, 0.1, 0.1, 0.01, 0.001])
+    cosine = Recipe(schedule="cosine", epochs=10)
+    assert [learning_rate(cosine, epoch) for epoch in (0.0, 5.0, 10.0)] == pytest.approx([0.05, 0.025, 0])
+
+
+def test_sampling_of_the_run_is_the_stores(store: ClipStore, tmp_path: Path) -> None:
+    """Evaluating a run against a store of another recipe is refused."""
+    run = tmp_path / "run"
+    train(tiny_experiment(store, sampling=TINY_SAMPLING), run)
+    text = (store.path / "store.json").read_text()
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for file in store.path.iterdir():
+        (moved / file.name).write_bytes(file.read_bytes())
+    (moved / "store.json").write_text(text.replace('"aligned"', '"raw"'))
+    with pytest.raises(RunError, match="recipe"):
+        evaluate(run, store=moved)
