@@ -15,7 +15,7 @@ from amanet.data.formats.ntu import read_skeleton
 from amanet.data.synthetic import ACTIONS, SyntheticName, get_action, play, skeleton_text, watch
 from amanet.data.synthetic.body import CHANNELS, Proportions, mirrored, pose_joints
 from amanet.data.synthetic.motion import channel_values, minimum_jerk
-from amanet.data.synthetic.sensor import Camera
+from amanet.data.synthetic.sensor import Camera, record
 from amanet.errors import ExperimentError
 from amanet.skeleton import load_layout
 
@@ -142,6 +142,21 @@ def test_a_camera_keeps_distances_and_looks_along_z() -> None:
     seen = Camera.placed(3, np.random.default_rng(0)).see(places)
     np.testing.assert_allclose(bone_lengths(seen), bone_lengths(places), atol=1e-9)
     assert 1.5 < seen[..., 2].min() < seen[..., 2].max() < 6
+
+
+def test_the_sensor_is_noisiest_at_the_ends_and_now_and_then_loses_a_body() -> None:
+    places = np.tile(play(SyntheticName(1, 1, 1, 1, 50), 0)[:, :1], (1, 90, 1, 1))  # two people, both frozen
+    camera = Camera.placed(1, np.random.default_rng(0))
+    clips = [record(places, camera, np.random.default_rng(seed)) for seed in range(60)]
+    jitter = np.median([np.abs(np.diff(clip.joints, n=2, axis=1)).mean(axis=(0, 1, 3)) for clip in clips], axis=0)
+    assert jitter[JOINT["spine_mid"]] < 0.003 < jitter[JOINT["hand_left"]] < jitter[JOINT["hand_tip_left"]] < 0.05
+    guessed = np.mean([clip.tracking == 1 for clip in clips])
+    assert 0.01 < guessed < 0.3
+    assert sum(not clip.present.any(axis=0).all() for clip in clips) in range(2, 20)
+    assert sum(not clip.present[:, -1].all() for clip in clips) in range(1, 20)
+    back = [clip for clip in clips if len({number for body in clip.body_id for number in body}) == 3 and clip.present[:, -1].all()]
+    assert all(len(set(np.concatenate([body[seen] for body, seen in zip(clip.body_id, clip.present, strict=True)]))) == 3 for clip in back)
+    assert back
 
 
 def test_performers_differ_in_body_and_manner() -> None:
