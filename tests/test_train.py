@@ -203,7 +203,8 @@ def test_two_processes_train_as_one(store: ClipStore, tmp_path: Path) -> None:
     clips = [fabricate_clip(sample, bodies=2, frames=9) for sample in ntu_samples((1, 2, 3), (1, 2, 3, 4, 5, 6, 7))]
     odd = write_store(tmp_path / "store", clips)
     network = replace(tiny_experiment(odd).network, dropout=0.0)
-    experiment = tiny_experiment(odd, network=network, recipe=replace(TINY_RECIPE, micro_batch=4))
+    # In float64, as rounding grows on clips of random numbers until the losses of two equal programs differ.
+    experiment = tiny_experiment(odd, network=network, recipe=replace(TINY_RECIPE, micro_batch=4), precision="64-true")
     one, two = new_run(tmp_path / "one", experiment), new_run(tmp_path / "two", experiment)
     resume(one, Machine(evaluate_every=1))
     done = subprocess.run(

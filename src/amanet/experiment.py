@@ -14,7 +14,7 @@ from amanet.errors import ExperimentError
 from amanet.model import NetworkConfig
 from amanet.skeleton import Stream
 
-Precision = Literal["32-true", "bf16-mixed"]
+Precision = Literal["32-true", "bf16-mixed", "64-true"]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import json
 import math
 import signal
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -178,6 +179,8 @@ class _Training:
             weight_decay=self.recipe.weight_decay,
             nesterov=self.recipe.nesterov and self.recipe.momentum > 0,
         )
+        # Gradients of (R x 1) kernels have two equally good memory orders, which DDP remarks on at every start.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         self.network, self.optimizer = self.fabric.setup(network, optimizer)
         self.datasets = {
             part: ClipDataset(self.store, rows, self.experiment.sampling, self.experiment.seed, training=part == "train")
@@ -220,7 +223,8 @@ class _Training:
             part = batch.select(slice(int(piece[0]), int(piece[-1]) + 1))
             waits = index < len(pieces) - 1 and self.fabric.world_size > 1
             with self.fabric.no_backward_sync(self.network) if waits else nullcontext():
-                logits = self.network(part.joints, part.present).float()
+                logits = self.network(part.joints, part.present)
+                logits = logits.float() if logits.dtype == torch.bfloat16 else logits
                 losses = F.cross_entropy(logits, part.label, reduction="none", label_smoothing=self.recipe.label_smoothing)
                 # Processes average their gradients, so each counts its clips against an even share.
                 self.fabric.backward(losses.sum() * (self.fabric.world_size / clips))
