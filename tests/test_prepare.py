@@ -1,5 +1,6 @@
 """The same store comes out of folders and archives, with any number of workers, and after being killed at any moment."""
 
+import errno
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import amanet.prepare
@@ -18,6 +20,7 @@ from amanet.data.benchmark import get_dataset
 from amanet.data.normalise import RECIPES
 from amanet.data.shards import cut_chunks, is_made, make_shard, read_shard
 from amanet.data.store import ClipStore
+from amanet.data.store_writer import StoreWriter
 from amanet.errors import ExperimentError, FormatError, StoreError
 from amanet.prepare import prepare
 from amanet.skeleton import load_layout
@@ -233,6 +236,24 @@ def test_killed_worker_is_an_error_that_says_so(raw, tmp_path, monkeypatch):
     monkeypatch.setattr(amanet.prepare, "make_shard", die)
     with pytest.raises(StoreError, match="a worker was killed"):
         prepare("ntu60", raw, tmp_path / "store")
+
+
+def test_full_disk_is_an_error_that_says_so_and_costs_no_work(clean, raw, tmp_path, monkeypatch):
+    def extend(writer: StoreWriter, rows: pa.Table) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match="No space left on device"):
+        patch.setattr(StoreWriter, "extend", extend)
+        prepare("ntu60", raw, tmp_path / "store")
+    assert names_in(tmp_path) == {"store.partial"}
+    assert len(names_in(tmp_path / "store.partial")) == 3
+    assert prepare("ntu60", raw, tmp_path / "store").header.content == clean.header.content
+
+
+def test_place_that_cannot_be_is_an_error(raw, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="File exists"):
+        prepare("ntu60", raw, tmp_path / "file" / "store")
 
 
 def test_finished_store_is_overwritten_only_on_demand(raw, tmp_path):

@@ -10,10 +10,9 @@ from amanet.data.dataset import ClipDataset, Part, split_rows
 from amanet.data.sampler import make_loader
 from amanet.data.store import ClipStore
 from amanet.errors import RunError
-from amanet.experiment import read_experiment
+from amanet.experiment import EXPERIMENT_FILE, read_experiment
 from amanet.metrics import Scores
-from amanet.scoring import score_clips
-from amanet.train import EXPERIMENT_FILE, score_source
+from amanet.scoring import score_clips, score_source
 from amanet.trained import NetworkCard, load_trained
 
 
@@ -57,18 +56,19 @@ def evaluate(
 
 def check_store(card: NetworkCard, store: ClipStore, run: Path) -> None:
     """Refuse clips that are not of the kind that the network was trained on."""
-    for what, trained, found in (
-        ("data set", card.dataset, store.dataset),
-        ("recipe", card.normalisation, store.recipe),
-        ("layout", card.layout, store.layout),
-        ("class names", card.class_names, store.class_names),
-    ):
+    kinds = {
+        "data set": (card.dataset, store.dataset),
+        "recipe": (card.normalisation, store.recipe),
+        "layout": (card.layout.name, store.layout.name),
+        "joints": (card.layout.joints, store.layout.joints),
+        "class names": (card.class_names, store.class_names),
+    }
+    for kind, (trained, found) in kinds.items():
         if trained != found:
-            named = (trained.name, found.name) if what == "layout" else (trained, found)  # type: ignore[union-attr]
             raise RunError(
-                f"the store's {what} is not the one that the network was trained on",
+                f"the store's {kind} is not the one that the network was trained on",
                 where=run,
-                expected=named[0],
-                got=named[1],
+                expected=trained,
+                got=found,
                 cure="prepare the clips again with the run's recipe, or name another store",
             )

@@ -14,6 +14,9 @@ from amanet.errors import ExperimentError
 from amanet.model import NetworkConfig
 from amanet.skeleton import Stream
 
+EXPERIMENT_FILE = "experiment.yaml"
+METRICS_FILE = "metrics.jsonl"
+
 Precision = Literal["32-true", "bf16-mixed", "64-true"]
 
 

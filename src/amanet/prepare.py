@@ -70,8 +70,7 @@ def prepare(
     if workers < 1:
         raise ExperimentError("workers must be 1 or more", got=workers)
     raw = [raw] if isinstance(raw, Path) else raw
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(out.with_name(out.name + ".lock")):
+    with _explaining_disk_errors(out), _alone(out.with_name(out.name + ".lock")):
         check_place(out, overwrite)
         members, dropped = _choose(source, list_members(raw, source.suffix))
         folder = out.with_name(out.name + ".partial")
@@ -99,6 +98,7 @@ def _num_cores() -> int:
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
     """Holds a lock that dies with this process, however it ends; refuses where another process holds it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lock, os.O_CREAT | os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,6 +112,15 @@ def _alone(lock: Path) -> Iterator[None]:
     finally:
         lock.unlink()
         os.close(descriptor)
+
+
+@contextmanager
+def _explaining_disk_errors(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        cure = "make room or choose another place, and start it again: finished work is kept"
+        raise StoreError(f"the disk does not play along: {error.strerror}", where=error.filename or out, cure=cure) from error
 
 
 def _choose(source: Dataset, members: Sequence[RawMember]) -> tuple[list[RawMember], list[Dropped]]:

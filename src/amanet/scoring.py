@@ -6,8 +6,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from amanet.experiment import Experiment
 from amanet.metrics import Scores
 from amanet.skeleton import ClipBatch
+from amanet.trained import NetworkCard
 
 
 @torch.inference_mode()
@@ -45,6 +47,11 @@ def score_clips(
     all_logits = _gather(fabric, rows, logits, torch.zeros(length, len(class_names), dtype=torch.float64, device=device))
     all_labels = _gather(fabric, rows, labels, torch.zeros(length, dtype=torch.int64, device=device))
     return Scores(tuple(samples), all_labels.numpy(), all_logits.float().numpy(), class_names, source)
+
+
+def score_source(experiment: Experiment, card: NetworkCard, part: str) -> dict[str, str]:
+    """What scores are of, as fusion compares it."""
+    return {"benchmark": experiment.benchmark, "part": part, "stream": card.stream, "layout": card.layout.name}
 
 
 def _gather(fabric: Fabric, rows: list[Tensor], values: list[Tensor], whole: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from amanet.data.benchmark import DATASETS, Dataset
 from amanet.data.dataset import fit_clip
 from amanet.data.store import ClipStore
 from amanet.errors import FormatError, RunError
-from amanet.experiment import Experiment, read_experiment
+from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, read_experiment
 from amanet.metrics import Scores, confusion
 from amanet.model import DP, Network
 from amanet.pictures import (
@@ -31,7 +31,6 @@ from amanet.pictures import (
 from amanet.skeleton import ClipBatch, SkeletonClip, SkeletonLayout, load_layout, stream_layout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, with_self_loops
 from amanet.skeleton.stream import barycentres
-from amanet.train import EXPERIMENT_FILE, METRICS_FILE
 from amanet.trained import load_trained
 
 

@@ -29,16 +29,13 @@ from amanet.data.dataset import ClipDataset, Part, split_rows
 from amanet.data.sampler import make_loader
 from amanet.data.store import ClipStore
 from amanet.errors import ExperimentError, RunError, TrainingError
-from amanet.experiment import Experiment, Recipe, read_experiment, write_experiment
+from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, Recipe, read_experiment, write_experiment
 from amanet.metrics import Accuracy, Scores, accuracy
 from amanet.model import Network, synchronise_statistics
 from amanet.progress import TrainingDisplay
-from amanet.scoring import score_clips
+from amanet.scoring import score_clips, score_source
 from amanet.skeleton import ClipBatch
 from amanet.trained import NetworkCard, save_trained
-
-EXPERIMENT_FILE = "experiment.yaml"
-METRICS_FILE = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -383,11 +380,6 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
     if recipe.schedule == "cosine":
         return rate * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
     return rate * recipe.decay ** sum(epoch >= milestone for milestone in recipe.milestones)
-
-
-def score_source(experiment: Experiment, card: NetworkCard, part: str) -> dict[str, str]:
-    """What scores are of, as fusion compares it."""
-    return {"benchmark": experiment.benchmark, "part": part, "stream": card.stream, "layout": card.layout.name}
 
 
 def open_event_writer(run: Path, first_epoch: int) -> Any:
