@@ -242,9 +242,10 @@ def test_full_disk_is_an_error_that_says_so_and_costs_no_work(clean, raw, tmp_pa
     def extend(writer: StoreWriter, rows: pa.Table) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with monkeypatch.context() as patch, pytest.raises(StoreError, match="No space left on device"):
+    with monkeypatch.context() as patch:
         patch.setattr(StoreWriter, "extend", extend)
-        prepare("ntu60", raw, tmp_path / "store")
+        with pytest.raises(StoreError, match="No space left on device"):
+            prepare("ntu60", raw, tmp_path / "store")
     assert names_in(tmp_path) == {"store.partial"}
     assert len(names_in(tmp_path / "store.partial")) == 3
     assert prepare("ntu60", raw, tmp_path / "store").header.content == clean.header.content
