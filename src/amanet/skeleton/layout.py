@@ -5,10 +5,11 @@ a skeleton of your own and pass its path wherever a layout name is taken.
 """
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from amanet.errors import LayoutError
 
@@ -67,6 +68,7 @@ class SkeletonLayout:
     groups: tuple[JointGroup, ...]
 
     def __post_init__(self) -> None:
+        _check_indices(self)
         _check_tree(self)
         _check_mirror(self)
         _check_parts(self)
@@ -141,6 +143,7 @@ def parse_layout(fields: dict[str, Any]) -> SkeletonLayout:
             expected=", ".join(sorted(needed)),
             got=", ".join(sorted(fields)),
         )
+    _check_kinds(fields)
     names: tuple[str, ...] = tuple(fields["joints"])
     index = {joint: i for i, joint in enumerate(names)}
 
@@ -158,29 +161,58 @@ def parse_layout(fields: dict[str, Any]) -> SkeletonLayout:
         mirror[left], mirror[right] = right, left
     lower, upper = joints(fields["up"], "up")
     left, right = joints(fields["across"], "across")
-    try:
-        return SkeletonLayout(
-            name=fields["name"],
-            coordinates=fields["coordinates"],
-            joints=names,
-            parents=tuple(joint(parent, "joints") for parent in fields["joints"].values()),
-            centre=joint(fields["centre"], "centre"),
-            mirror=tuple(mirror),
-            across=(left, right),
-            up=(lower, upper),
-            parts=tuple(
-                BodyPart(name, joints(part["joints"], "parts"), joint(part["origin"], "parts"), joint(part["anchor"], "parts"))
-                for name, part in fields["parts"].items()
-            ),
-            groups=tuple(JointGroup(name, joints(members, "groups")) for name, members in fields["groups"].items()),
-        )
-    except KeyError as error:
-        raise LayoutError(f"a part lacks {error}", expected="joints, origin and anchor of each part") from error
+    return SkeletonLayout(
+        name=fields["name"],
+        coordinates=fields["coordinates"],
+        joints=names,
+        parents=tuple(joint(parent, "joints") for parent in fields["joints"].values()),
+        centre=joint(fields["centre"], "centre"),
+        mirror=tuple(mirror),
+        across=(left, right),
+        up=(lower, upper),
+        parts=tuple(
+            BodyPart(name, joints(part["joints"], "parts"), joint(part["origin"], "parts"), joint(part["anchor"], "parts"))
+            for name, part in fields["parts"].items()
+        ),
+        groups=tuple(JointGroup(name, joints(members, "groups")) for name, members in fields["groups"].items()),
+    )
+
+
+def _check_kinds(fields: dict[str, Any]) -> None:
+    """Refuse a field whose value is of another kind than the TOML files that ship have there."""
+
+    def names(value: object, count: int | None = None) -> bool:
+        return isinstance(value, list) and all(isinstance(each, str) for each in value) and count in (None, len(value))
+
+    def part(value: object) -> bool:
+        return isinstance(value, dict) and value.keys() == {"joints", "origin", "anchor"} and names([value["origin"], value["anchor"]])
+
+    kinds: dict[str, tuple[Callable[[Any], bool], str]] = {
+        **dict.fromkeys(("name", "centre"), (lambda value: isinstance(value, str), "a text")),
+        "coordinates": (lambda value: value in get_args(Coordinates), " or ".join(get_args(Coordinates))),
+        **dict.fromkeys(("across", "up"), (lambda value: names(value, 2) and len(set(value)) == 2, "two different joints")),
+        "mirror": (lambda value: isinstance(value, list) and all(names(pair, 2) for pair in value), "pairs of joints"),
+        "joints": (lambda value: isinstance(value, dict) and names(list(value.values())), "a table of lines joint = parent"),
+        "parts": (
+            lambda value: isinstance(value, dict) and all(part(each) and names(each["joints"]) for each in value.values()),
+            "a table of parts, each with joints, origin and anchor",
+        ),
+        "groups": (lambda value: isinstance(value, dict) and all(names(each) for each in value.values()), "a table of lists of joints"),
+    }
+    for field, (fits, expected) in kinds.items():
+        if not fits(fields[field]):
+            raise LayoutError(f"field {field!r} is not what it should be", expected=expected, got=fields[field])
+
+
+def _check_indices(layout: SkeletonLayout) -> None:
+    members = [joint for held in (*layout.parts, *layout.groups) for joint in held.joints]
+    ends = [end for part in layout.parts for end in (part.origin, part.anchor)]
+    used = {layout.centre, *layout.parents, *layout.mirror, *layout.across, *layout.up, *members, *ends}
+    if not used <= set(range(layout.num_joints)) or len(layout.mirror) != layout.num_joints:
+        raise LayoutError("a number does not stand for a joint", expected=f"0 to {layout.num_joints - 1}", got=sorted(used))
 
 
 def _check_tree(layout: SkeletonLayout) -> None:
-    if layout.coordinates not in ("xyz", "xy-score"):
-        raise LayoutError("unknown kind of coordinates", expected="xyz or xy-score", got=layout.coordinates)
     if len(layout.parents) != layout.num_joints:
         raise LayoutError("joints and parents differ in number", expected=layout.num_joints, got=len(layout.parents))
     roots = [layout.joints[joint] for joint, parent in enumerate(layout.parents) if joint == parent]
@@ -214,3 +246,12 @@ def _check_groups(layout: SkeletonLayout) -> None:
         raise LayoutError(
             "the groups do not hold every joint exactly once", expected=f"{layout.num_joints} joints", got=f"{len(members)} entries"
         )
+    sets = {frozenset(group.joints) for group in layout.groups}
+    for group in layout.groups:
+        tops = [joint for joint in group.joints if joint == layout.root or layout.parents[joint] not in group.joints]
+        if len(tops) != 1:
+            raise LayoutError(
+                f"the joints of group {group.name!r} do not hang together", got=[layout.joints[joint] for joint in group.joints]
+            )
+        if frozenset(layout.mirror[joint] for joint in group.joints) not in sets:
+            raise LayoutError(f"group {group.name!r} has no group on the other side of the body", expected="groups that mirror each other")
