@@ -93,13 +93,13 @@ class StateFolder:
         """The newest state that is whole, and the damaged ones passed over on the way to it.
 
         Raises:
-            RunError: no whole state is there.
+            RunError: no whole state is there, or the newest one holds more than tensors and plain values.
         """
         damaged: list[Path] = []
         for file in reversed(self.files()):
             content = file.path.read_bytes()
             if _digest(content) == file.digest:
-                return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True), damaged
+                return _parse_state(content, file.path), damaged
             damaged.append(file.path)
         raise RunError(
             "there is no training state to resume from",
@@ -108,6 +108,22 @@ class StateFolder:
             got=f"{len(damaged)} damaged" if damaged else "none",
             cure="train again into a new folder",
         )
+
+
+def _parse_state(content: bytes, path: Path) -> dict[str, Any]:
+    """The state in a file's content, in which nothing but tensors and plain values may stand, so that reading it runs no code."""
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # a reader of hostile bytes raises whatever it stumbles over
+        raise RunError(
+            "this training state was not written by amanet, and nothing of it was run",
+            where=path,
+            got=str(error).partition("\n")[0],
+            cure="delete it if you do not know where it came from",
+        ) from error
+    if not isinstance(state, dict):
+        raise RunError("this training state was not written by amanet", where=path, expected="a table of values", got=type(state).__name__)
+    return state
 
 
 def _digest(content: bytes) -> str:
@@ -128,11 +144,13 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         _check_header(path)
-        content = path.read_bytes()
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        return parse_tensors(content), json.loads(metadata["amanet"])
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
+        description = json.loads(metadata["amanet"])
+        if not isinstance(description, dict):
+            raise ValueError("their description is no table of values")
+        return parse_tensors(path.read_bytes()), description
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise RunError(
             f"these weights cannot be read: {error}", where=path, expected="weights.safetensors as amanet train writes it"
         ) from error

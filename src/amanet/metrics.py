@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 
+from amanet.checkpoint import write_file
 from amanet.errors import RunError
 
 
@@ -33,7 +34,11 @@ class Scores:
     source: dict[str, str]
 
     def write(self, path: Path) -> None:
-        """As parquet, with everything but the numbers in its metadata; the file appears whole or not at all."""
+        """As parquet, with everything but the numbers in its metadata; the file appears whole or not at all.
+
+        Raises:
+            RunError: the disk is full or the folder cannot be written.
+        """
         table = pa.table(
             {
                 "sample": pa.array(self.sample),
@@ -41,9 +46,9 @@ class Scores:
                 "logits": pa.FixedSizeListArray.from_arrays(pa.array(self.logits.ravel()), self.logits.shape[1]),
             }
         ).replace_schema_metadata({"class_names": json.dumps(self.class_names), "source": json.dumps(self.source)})
-        temporary = path.with_suffix(".tmp")
-        pq.write_table(table, temporary)
-        temporary.replace(path)
+        content = pa.BufferOutputStream()
+        pq.write_table(table, content)
+        write_file(path, content.getvalue().to_pybytes())
 
     @classmethod
     def read(cls, path: Path) -> "Scores":
@@ -56,9 +61,11 @@ class Scores:
             table = pq.read_table(path)
             metadata = table.schema.metadata or {}
             class_names = tuple(json.loads(metadata[b"class_names"]))
-            source = json.loads(metadata[b"source"])
-            logits = table["logits"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
-        except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
+            source = dict(json.loads(metadata[b"source"]))
+            kinds = {"sample": pa.string(), "label": pa.int64(), "logits": pa.list_(pa.float32(), len(class_names))}
+            table = table.cast(pa.schema(kinds))
+            logits = table["logits"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(table), len(class_names))
+        except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
             raise RunError(f"these scores cannot be read: {error}", where=path, cure="write them again with amanet evaluate") from error
         return cls(tuple(table["sample"].to_pylist()), table["label"].to_numpy(), logits, class_names, source)
 

@@ -8,7 +8,7 @@ import torch
 
 from amanet.checkpoint import read_weights, write_weights
 from amanet.data.dataset import ClipSampling
-from amanet.errors import RunError
+from amanet.errors import AmanetError, RunError
 from amanet.experiment import from_plain, to_plain
 from amanet.model import Network, NetworkConfig
 from amanet.skeleton import SkeletonLayout, Stream
@@ -67,10 +67,17 @@ def load_trained(run: Path, device: torch.device | Literal["cpu"] = "cpu") -> tu
     version = description.pop("format", None)
     if version != WEIGHTS_FORMAT:
         raise RunError("these weights are of another version of amanet", where=path, expected=f"format {WEIGHTS_FORMAT}", got=version)
-    card: NetworkCard = from_plain(NetworkCard, description, path)
-    network = card.build()
     try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise RunError(f"the weights do not fit the network that the file describes: {error}", where=path) from error
+        card: NetworkCard = from_plain(NetworkCard, description, path)
+        with torch.device("meta"):
+            expected = {name: weight.shape for name, weight in card.build().state_dict().items()}
+    except AmanetError as error:
+        raise RunError(f"the network that these weights are of is not described as it should be: {error.problem}", where=path) from error
+    wrong = sorted(name for name in expected.keys() | tensors.keys() if name not in tensors or expected.get(name) != tensors[name].shape)
+    if wrong:
+        raise RunError(
+            "the weights do not fit the network that the file describes", where=path, got=f"other shapes of {', '.join(wrong[:5])}"
+        )
+    network = card.build()
+    network.load_state_dict(tensors)
     return network.to(device).eval(), card
