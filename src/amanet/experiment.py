@@ -10,7 +10,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from amanet.data.benchmark import get_benchmark
 from amanet.data.dataset import ClipSampling
-from amanet.errors import ExperimentError
+from amanet.errors import AmanetError, ExperimentError
 from amanet.model import NetworkConfig
 from amanet.skeleton import Stream
 
@@ -115,18 +115,31 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def from_plain(kind: type, plain: dict[str, Any], where: Path | str) -> Any:
+def from_plain(kind: type, plain: Any, where: Path | str) -> Any:
     """The dataclass that :func:`to_plain` wrote, every field checked by its type.
 
     Raises:
-        ExperimentError: a field is unknown or of the wrong type.
+        ExperimentError: a field is unknown, missing or of the wrong type, or its value contradicts another.
     """
+    _check_tables(kind, plain, where)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, "value")
     try:
         return parser.instantiate(parser.parse_object({"value": plain}))["value"]
     except (ArgumentError, TypeError, ValueError) as error:
         raise ExperimentError(f"these settings cannot be read: {error}", where=where) from error
+    except AmanetError as error:
+        error.where = str(where)
+        raise
+
+
+def _check_tables(kind: Any, plain: Any, where: Path | str, name: str = "the whole") -> None:
+    """Refuse a file, or a field of it, that should hold settings by name and holds something else."""
+    if not isinstance(plain, dict):
+        raise ExperimentError(f"these settings cannot be read: {name} is no table of names and values", where=where, got=plain)
+    for setting in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(setting.type) and setting.name in plain:
+            _check_tables(setting.type, plain[setting.name], where, setting.name)
 
 
 def write_experiment(experiment: Experiment, path: Path) -> None:
