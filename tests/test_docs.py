@@ -1,0 +1,152 @@
+"""The documents say what is true of the code: names exist, defaults are those written, links lead somewhere, commands are commands."""
+
+import ast
+import dataclasses
+import re
+import tomllib
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from amanet.cli import VERBS
+from amanet.data.benchmark import BENCHMARKS, DATASETS
+from amanet.data.dataset import ClipSampling
+from amanet.data.normalise import RECIPES
+from amanet.experiment import Experiment, Recipe
+from amanet.model import BlockConfig, NetworkConfig
+from amanet.skeleton import SkeletonLayout, stream_layout
+from amanet.skeleton.layout import parse_layout
+
+ROOT = Path(__file__).parents[1]
+PAPER, DATA = ROOT / "docs/paper.md", ROOT / "docs/data.md"
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+CONFIGS: dict[str, type] = {kind.__name__: kind for kind in (NetworkConfig, BlockConfig, ClipSampling, Recipe, Experiment)}
+ITEMS = [
+    *(f"Eq. {number}" for number in range(1, 15)),
+    "Alg. 1",
+    *(f"Fig. {number}" for number in range(1, 10)),
+    *(f"Table {number}" for number in range(1, 10)),
+]
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def rows(page: Path, *header: str) -> list[list[str]]:
+    """The rows of all tables of a page whose first columns have this header."""
+    found: list[list[str]] = []
+    wanted = False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
+        if not cells:
+            wanted = False
+        elif tuple(cells[: len(header)]) == header:
+            wanted = True
+        elif wanted and not set(cells[0]) <= {"-", ":"}:
+            found.append(cells)
+    return found
+
+
+def quoted(text: str) -> list[str]:
+    """What stands between backticks, outside of blocks of code."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def find(path: str) -> object:
+    """The module, class, function, constant or field of a dotted path."""
+    names = path.split(".")
+    for length in range(len(names), 0, -1):
+        try:
+            found: object = import_module(".".join(names[:length]))
+        except ModuleNotFoundError:
+            continue
+        for name in names[length:]:
+            fields = {field.name for field in dataclasses.fields(found)} if dataclasses.is_dataclass(found) else set()
+            found = name if name in fields else getattr(found, name)
+        return found
+    raise ModuleNotFoundError(path)
+
+
+@cache
+def names_of_tests(path: Path) -> frozenset[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as the usual viewers of Markdown make them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_item_of_the_paper_is_accounted_for() -> None:
+    table = rows(PAPER, "Item", "What it says", "Code", "Test")
+    assert [item for item, *_ in table] == ITEMS
+    for item, says, code, test in table:
+        assert says
+        assert "`amanet." in code or code == "Nothing to build", f"{item} names no code"
+        assert "`tests/" in test or (test == "None" and code == "Nothing to build"), f"{item} names no test"
+
+
+@each_page
+def test_every_name_of_the_code_exists(page: Path) -> None:
+    for text in quoted(page.read_text(encoding="utf-8")):
+        if re.fullmatch(r"amanet(\.\w+)+", text) and not text.endswith((".md", ".py")):
+            find(text)
+
+
+@each_page
+def test_every_test_and_file_exists(page: Path) -> None:
+    for text in quoted(page.read_text(encoding="utf-8")):
+        path, _, test = text.partition("::")
+        if re.match(r"(tests|src|docs|configs|benchmarks|examples)/[\w/.-]*$", path):
+            assert (ROOT / path).exists(), f"there is no {path}"
+            assert not test or test in names_of_tests(ROOT / path), f"{path} has no test {test}"
+
+
+def test_every_setting_stands_in_the_list_with_its_default() -> None:
+    written = [cells[0].strip("`").partition(" = ") for cells in rows(PAPER, "Field and default")]
+    defaults = {f"{name}.{field.name}": field for name, kind in CONFIGS.items() for field in dataclasses.fields(kind)}
+    for path, sign, value in written:
+        assert path in defaults, f"there is no field {path}"
+        if sign:
+            assert ast.literal_eval(value) == defaults[path].default, f"{path} has another default"
+    needed = {path for path in defaults if not path.startswith("Experiment.")}
+    assert needed <= {path for path, *_ in written}, "a field is not in the list"
+
+
+@each_page
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)\s#]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8")):
+        if re.match(r"\w+:", target):
+            continue
+        place = page if not target else (page.parent / target).resolve()
+        assert place.exists(), f"{page.name} links to {target}, which is not there"
+        assert not anchor or anchor in headings(place), f"{place.name} has no heading #{anchor}"
+
+
+@each_page
+def test_every_command_is_one(page: Path) -> None:
+    for block in blocks(page.read_text(encoding="utf-8"), "(?:bash|sh|shell|console)"):
+        for verb in re.findall(r"^(?:\$ )?amanet (\w+)", block, flags=re.MULTILINE):
+            assert verb in VERBS, f"there is no verb {verb}"
+
+
+def test_the_layout_shown_is_one() -> None:
+    (text,) = blocks(DATA.read_text(encoding="utf-8"), "toml")
+    layout = parse_layout(tomllib.loads(text))
+    assert isinstance(layout, SkeletonLayout)
+    assert stream_layout(layout, "joint-fused").num_joints == len(layout.groups)
+
+
+def test_protocols_data_sets_and_recipes_are_those_of_the_code() -> None:
+    assert [cells[0].strip("`") for cells in rows(DATA, "Data set")] == list(DATASETS)
+    assert [cells[0].strip("`") for cells in rows(DATA, "Recipe")] == list(RECIPES)
+    table = rows(DATA, "Benchmark", "Trains", "Training clips", "Test clips")
+    written = [(name.strip("`"), int(train.replace(",", "")), int(test.replace(",", ""))) for name, _, train, test in table]
+    assert written == [(each.name, each.num_train, each.num_test) for each in BENCHMARKS.values()]
