@@ -33,7 +33,15 @@ EXPERIMENT = Experiment(
     network=NetworkConfig(width=24),
     sampling=SAMPLING,
     recipe=Recipe(
-        epochs=14, batch_size=16, micro_batch=16, reference_batch=16, learning_rate=0.05, schedule="cosine", milestones=(), warmup_epochs=2
+        epochs=14,
+        batch_size=16,
+        micro_batch=16,
+        reference_batch=16,
+        learning_rate=0.05,
+        schedule="cosine",
+        milestones=(),
+        warmup_epochs=2,
+        clip_gradient=5.0,
     ),
 )
 
