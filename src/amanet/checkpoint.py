@@ -23,6 +23,18 @@ KEPT_STATES = 2
 LONGEST_HEADER = 4 * 2**20
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder to write into, with those above it, where it is not there yet.
+
+    Raises:
+        RunError: something else is at this place, or the folder above it cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"this folder cannot be made: {error.strerror}", where=path, cure="name another place") from error
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write under a temporary name, force to disk, rename: a reader never sees half a file, a full disk never costs the old one.
 

@@ -92,7 +92,7 @@ def _prepare(rest: Sequence[str]) -> None:
 def _train(rest: Sequence[str]) -> None:
     from amanet.train import resume, train
 
-    if "--resume" in rest:
+    if any(argument.partition("=")[0] == "--resume" for argument in rest):
         run, machine = _resume_arguments(rest)
         _report_training(run, lambda: resume(run, machine))
         return
@@ -123,7 +123,7 @@ def _resume_arguments(rest: Sequence[str]) -> tuple[Path, Any]:
     from amanet.train import Machine
 
     parser = _parser("train")
-    parser.add_argument("--resume", type=Path, metavar="RUN", required=True)
+    parser.add_argument("--resume", type=Path, metavar="RUN", required=True, help="folder of the stopped run")
     parser.add_class_arguments(Machine)
     found = _parse(parser, rest).as_dict()
     run = found.pop("resume")

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from amanet.errors import ExperimentError
 from amanet.model import Network, NetworkConfig
 from amanet.skeleton import Stream, load_layout
 
@@ -59,7 +60,14 @@ def cost(
         batch: clips of a timed step.
         stream: what the network sees of the joints.
         repeats: timed steps, after one that is not timed.
+
+    Raises:
+        ExperimentError: one of the numbers is not 1 or more.
     """
+    sizes = {"num_classes": num_classes, "bodies": bodies, "frames": frames, "batch": batch, "repeats": repeats}
+    for name, size in sizes.items():
+        if size < 1:
+            raise ExperimentError(f"there is no network to time with this {name}", expected="1 or more", got=size)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     skeleton = load_layout(layout)
     made = Network(network, skeleton, num_classes, bodies, stream).to(device)

@@ -64,10 +64,12 @@ class Scores:
             source = dict(json.loads(metadata[b"source"]))
             kinds = {"sample": pa.string(), "label": pa.int64(), "logits": pa.list_(pa.float32(), len(class_names))}
             table = table.cast(pa.schema(kinds))
-            logits = table["logits"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(table), len(class_names))
+            logits = table["logits"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
             raise RunError(f"these scores cannot be read: {error}", where=path, cure="write them again with amanet evaluate") from error
-        return cls(tuple(table["sample"].to_pylist()), table["label"].to_numpy(), logits, class_names, source)
+        return cls(
+            tuple(table["sample"].to_pylist()), table["label"].to_numpy(), np.array(logits).reshape(len(table), -1), class_names, source
+        )
 
 
 @dataclass(frozen=True)

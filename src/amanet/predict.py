@@ -10,6 +10,7 @@ from amanet.data.archive import read_file
 from amanet.data.benchmark import get_dataset
 from amanet.data.dataset import fit_clip
 from amanet.data.normalise import RECIPES
+from amanet.errors import ExperimentError
 from amanet.skeleton import ClipBatch, SkeletonClip
 from amanet.trained import NetworkCard, load_trained
 
@@ -34,8 +35,11 @@ def predict(run: Path, clips: Sequence[Path], top: int = 5) -> list[Prediction]:
 
     Raises:
         RunError: the run is unfinished.
+        ExperimentError: ``top`` names no class.
         FormatError: a file is not of the format.
     """
+    if top < 1:
+        raise ExperimentError("top is how many classes to name", expected="1 or more", got=top)
     network, card = load_trained(run)
     found: list[Prediction] = []
     for path in clips:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from amanet.checkpoint import make_folder
 from amanet.data.archive import read_file
 from amanet.data.benchmark import DATASETS, Dataset
 from amanet.data.dataset import fit_clip
@@ -47,7 +48,12 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None) -> l
 
     Returns:
         The pictures written.
+
+    Raises:
+        AmanetError: there is nothing to draw at ``what``, or it is damaged, or ``out`` cannot be written.
     """
+    if not what.exists():
+        raise FormatError("there is nothing at this place", where=what, expected="a run folder, a store, or a raw file")
     if (what / EXPERIMENT_FILE).is_file():
         return _show_run(what, out or what / "figures", sample)
     if what.is_dir():
@@ -61,7 +67,7 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None) -> l
 def _show_clip(clip: SkeletonClip, layout: SkeletonLayout, class_names: Sequence[str], view: View, out: Path) -> Path:
     action = "" if clip.label is None else f": {class_names[clip.label]}"
     path = out / f"{clip.sample}.png"
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     save_figure(film_strip(clip.joints, clip.present, layout, title=f"{clip.sample}{action}, {clip.num_frames} frames", view=view), path)
     return path
 
@@ -72,7 +78,7 @@ def _show_run(run: Path, out: Path, sample: str | None) -> list[Path]:
     part = "validation" if experiment.validation_performers else "test"
     scores = Scores.read(run / f"scores-{part}.parquet")
     store = ClipStore.open(experiment.store)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     clip = store.clip(_row_of(store, sample or _surest(scores)))
     figures = {
         "learning_curves": learning_curves(_epochs(run), title=f"{experiment.benchmark}, {experiment.stream} stream"),
@@ -127,14 +133,23 @@ def _correlations(network: Network, batch: ClipBatch, layout: SkeletonLayout) ->
 def _epochs(run: Path) -> list[dict[str, float]]:
     """The metrics of a run as one mapping an epoch, counted from 1."""
     epochs: dict[int, dict[str, float]] = {}
-    for line in (run / METRICS_FILE).read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
+    for record in _records(run / METRICS_FILE):
         row = epochs.setdefault(record["epoch"], {"epoch": record["epoch"] + 1})
         kind = "train" if record["part"] == "train" else "held_out"
         row |= {f"{kind}_loss": record["loss"], f"{kind}_accuracy": record["top1"]}
         if "learning_rate" in record:
             row["learning_rate"] = record["learning_rate"]
     return [epochs[epoch] for epoch in sorted(epochs)]
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise RunError(f"the metrics of the run cannot be read: {error}", where=path) from error
+    if not all(isinstance(each, dict) and {"epoch", "part", "loss", "top1"} <= each.keys() for each in records):
+        raise RunError("these are not the metrics of a run", where=path, expected="epoch, part, loss and top1 in each line")
+    return records
 
 
 def _occurring(scores: Scores) -> tuple[np.ndarray, list[str]]:
@@ -178,5 +193,5 @@ def _read_raw(path: Path) -> tuple[SkeletonClip, Dataset]:
     for dataset in DATASETS.values():
         if path.name.endswith(dataset.suffix) and dataset.holds(path.name.removesuffix(dataset.suffix)):
             return dataset.read(read_file(path), path, "body-id"), dataset
-    known = ", ".join(dataset.name_example + dataset.suffix for dataset in DATASETS.values())
+    known = ", ".join(dict.fromkeys(dataset.name_example + dataset.suffix for dataset in DATASETS.values()))
     raise FormatError("no data set has files of this name", where=path, expected=f"a name like one of {known}")

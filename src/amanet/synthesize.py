@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from amanet.checkpoint import make_folder
 from amanet.data.synthetic import ACTIONS, CAMERA_AZIMUTH, SyntheticName, get_action, skeleton_text, watch
 from amanet.errors import ExperimentError
 
@@ -56,6 +57,7 @@ def synthesize(
 
     Raises:
         ExperimentError: an action, camera or count that there is not, or something is at ``out``; the message says what there is.
+        RunError: the folder cannot be made.
     """
     everybody = tuple(range(1, performers + 1)) if isinstance(performers, int) else tuple(performers)
     _check_choices("actions", actions, 999)
@@ -92,7 +94,7 @@ def _names(
 def _write(out: Path, names: Sequence[SyntheticName], seed: int) -> SynthesisSummary:
     folder = out.with_name(out.name + ".writing")
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    make_folder(folder)
     num_frames = num_bytes = 0
     console = Console(stderr=True)
     columns = TextColumn("people acting"), BarColumn(), MofNCompleteColumn(), TextColumn("clips, left"), TimeRemainingColumn()

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from amanet.checkpoint import StateFolder, write_file
+from amanet.checkpoint import StateFolder, make_folder, write_file
 from amanet.data.benchmark import get_benchmark
 from amanet.data.dataset import ClipDataset, Part, split_rows
 from amanet.data.sampler import make_loader
@@ -152,7 +152,7 @@ class _Training:
         if resuming:
             self._restore()
         elif self.fabric.global_rank == 0:
-            self.run.mkdir(parents=True, exist_ok=True)
+            make_folder(self.run)
             write_experiment(self.experiment, self.run / EXPERIMENT_FILE)
         self.fabric.barrier()
         self.events = open_event_writer(self.run, self.place.epoch) if self.machine.tensorboard and self.fabric.global_rank == 0 else None

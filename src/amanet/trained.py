@@ -7,11 +7,13 @@ from typing import Any, Literal
 import torch
 
 from amanet.checkpoint import read_weights, write_weights
+from amanet.data.benchmark import get_dataset
 from amanet.data.dataset import ClipSampling
-from amanet.errors import AmanetError, RunError
+from amanet.data.normalise import RECIPES
+from amanet.errors import AmanetError, ExperimentError, LayoutError, RunError
 from amanet.experiment import from_plain, to_plain
 from amanet.model import Network, NetworkConfig
-from amanet.skeleton import SkeletonLayout, Stream
+from amanet.skeleton import SkeletonLayout, Stream, load_layout
 
 WEIGHTS_FILE = "weights.safetensors"
 WEIGHTS_FORMAT = 1
@@ -30,6 +32,9 @@ class NetworkCard:
         stream: what it derives from the joints.
         network: its parts.
         sampling: how clips of any length become its input.
+
+    Raises:
+        AmanetError: there is no such data set or recipe, or the layout has not as many joints as the data set's.
     """
 
     dataset: str
@@ -40,6 +45,15 @@ class NetworkCard:
     stream: Stream
     network: NetworkConfig
     sampling: ClipSampling
+
+    def __post_init__(self) -> None:
+        expected = load_layout(get_dataset(self.dataset).layout)
+        if self.layout.num_joints != expected.num_joints:
+            raise LayoutError(
+                f"a network for {self.dataset} takes skeletons of {expected.num_joints} joints", got=f"{self.layout.num_joints} joints"
+            )
+        if self.normalisation not in RECIPES:
+            raise ExperimentError(f"there is no recipe {self.normalisation!r}", expected=f"one of {', '.join(RECIPES)}")
 
     def build(self) -> Network:
         """A fresh network of this kind; its first weights follow from torch's random state."""
