@@ -1,4 +1,4 @@
-"""The verb ``cost``: weights, operations, time and memory of a network on this machine."""
+"""The verb ``cost``: weights, operations and time of a network on this machine."""
 
 import re
 import time

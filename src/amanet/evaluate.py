@@ -13,7 +13,7 @@ from amanet.errors import RunError
 from amanet.experiment import EXPERIMENT_FILE, read_experiment
 from amanet.metrics import Scores
 from amanet.scoring import score_clips, score_source
-from amanet.trained import NetworkCard, load_trained
+from amanet.trained import check_store, load_trained
 
 
 def evaluate(
@@ -52,23 +52,3 @@ def evaluate(
     scores = score_clips(fabric, fabric.setup_module(network), loader, card.class_names, source, dataset.samples)
     scores.write(run / f"scores-{part}.parquet")
     return scores
-
-
-def check_store(card: NetworkCard, store: ClipStore, run: Path) -> None:
-    """Refuse clips that are not of the kind that the network was trained on."""
-    kinds = {
-        "data set": (card.dataset, store.dataset),
-        "recipe": (card.normalisation, store.recipe),
-        "layout": (card.layout.name, store.layout.name),
-        "joints": (card.layout.joints, store.layout.joints),
-        "class names": (card.class_names, store.class_names),
-    }
-    for kind, (trained, found) in kinds.items():
-        if trained != found:
-            raise RunError(
-                f"the store's {kind} is not the one that the network was trained on",
-                where=run,
-                expected=trained,
-                got=found,
-                cure="prepare the clips again with the run's recipe, or name another store",
-            )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+from amanet.checkpoint import write_file
 from amanet.data.benchmark import get_benchmark
 from amanet.data.dataset import ClipSampling
 from amanet.errors import AmanetError, ExperimentError
@@ -33,7 +34,7 @@ class Recipe:
         schedule: ``steps`` multiplies the rate by ``decay`` at ``milestones``; ``cosine`` lets it fall to zero.
         milestones: epochs, counted from 0, that begin with a lower rate.
         decay: see ``schedule``.
-        warmup_epochs: epochs over which the rate climbs linearly; the paper has none.
+        warmup_epochs: epochs over which the rate climbs to its height, an equal step each epoch; the paper has none.
         momentum: of SGD.
         nesterov: Nesterov's momentum, as MS-G3D trains.
         weight_decay: of SGD, on every weight.
@@ -86,7 +87,8 @@ class Experiment:
         validation_performers: training performers kept out of training, to choose settings on without touching the test part.
         seed: of the first weights, the order of the clips and their augmentation.
         precision: of the arithmetic.
-        synchronise_statistics: whether BN looks at all devices' clips together, so that the result does not depend on their number.
+        synchronise_statistics: whether BN looks at the micro batches of all devices together. Where a batch is one micro batch, and
+            without dropout, the result then does not depend on the number of devices.
     """
 
     benchmark: str
@@ -144,7 +146,7 @@ def _check_tables(kind: Any, plain: Any, where: Path | str, name: str = "the who
 
 def write_experiment(experiment: Experiment, path: Path) -> None:
     """Every setting, resolved, as YAML."""
-    path.write_text(yaml.safe_dump(to_plain(experiment), sort_keys=False), encoding="utf-8")
+    write_file(path, yaml.safe_dump(to_plain(experiment), sort_keys=False).encode())
 
 
 def read_experiment(path: Path) -> Experiment:

@@ -54,5 +54,6 @@ def predict(run: Path, clips: Sequence[Path], top: int = 5) -> list[Prediction]:
 def read_clip(path: Path, card: NetworkCard) -> SkeletonClip:
     """A raw file, read and normalised as the network's training clips were."""
     recipe = RECIPES[card.normalisation]
-    raw = get_dataset(card.dataset).read(read_file(path), path, recipe.tracks)
-    return recipe.apply(raw, card.layout, card.num_bodies)
+    dataset = get_dataset(card.dataset)
+    raw = dataset.read(read_file(path), path, recipe.tracks)
+    return recipe.apply(raw, card.layout, dataset.max_bodies)

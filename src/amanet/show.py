@@ -32,14 +32,14 @@ from amanet.pictures import (
 from amanet.skeleton import ClipBatch, SkeletonClip, SkeletonLayout, load_layout, stream_layout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, with_self_loops
 from amanet.skeleton.stream import barycentres
-from amanet.trained import load_trained
+from amanet.trained import check_store, load_trained
 
 
 def show(what: Path, out: Path | None = None, *, sample: str | None = None) -> list[Path]:
     """Draw what there is to see.
 
     A run gives its learning curves, its confusion matrix, and for one clip the prediction, the correlations between joints (the paper's
-    Fig. 8) and the frames of DP (Figs. 2-3). A store or a raw file gives the film strip of a clip.
+    Fig. 8) and the frames of DP (Fig. 3). A store or a raw file gives the film strip of a clip.
 
     Args:
         what: a run folder, a store, or a raw file.
@@ -74,10 +74,11 @@ def _show_clip(clip: SkeletonClip, layout: SkeletonLayout, class_names: Sequence
 
 def _show_run(run: Path, out: Path, sample: str | None) -> list[Path]:
     experiment = read_experiment(run / EXPERIMENT_FILE)
-    network, _ = load_trained(run)
+    network, card = load_trained(run)
     part = "validation" if experiment.validation_performers else "test"
     scores = Scores.read(run / f"scores-{part}.parquet")
     store = ClipStore.open(experiment.store)
+    check_store(card, store, run)
     make_folder(out)
     clip = store.clip(_row_of(store, sample or _surest(scores)))
     figures = {

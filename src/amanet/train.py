@@ -40,11 +40,11 @@ from amanet.trained import NetworkCard, save_trained
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run computes and how it keeps itself safe; nothing here changes its result.
+    """Where a run computes and how it keeps itself safe; nothing here but the number of devices can change its result.
 
     Attributes:
         accelerator: ``auto`` takes a GPU where there is one.
-        devices: devices of each node, one process a device.
+        devices: devices of each node, one process a device; for their effect see ``Experiment.synchronise_statistics``.
         nodes: machines; start the same command on each under torchrun.
         loader_workers: processes that read clips beside the one that trains.
         checkpoint_minutes: a state is kept this often, and at the end of each epoch.

@@ -10,6 +10,7 @@ from amanet.checkpoint import read_weights, write_weights
 from amanet.data.benchmark import get_dataset
 from amanet.data.dataset import ClipSampling
 from amanet.data.normalise import RECIPES
+from amanet.data.store import ClipStore
 from amanet.errors import AmanetError, ExperimentError, LayoutError, RunError
 from amanet.experiment import from_plain, to_plain
 from amanet.model import Network, NetworkConfig
@@ -95,3 +96,23 @@ def load_trained(run: Path, device: torch.device | Literal["cpu"] = "cpu") -> tu
     network = card.build()
     network.load_state_dict(tensors)
     return network.to(device).eval(), card
+
+
+def check_store(card: NetworkCard, store: ClipStore, run: Path) -> None:
+    """Refuse clips that are not of the kind that the network was trained on."""
+    kinds = {
+        "data set": (card.dataset, store.dataset),
+        "recipe": (card.normalisation, store.recipe),
+        "layout": (card.layout.name, store.layout.name),
+        "joints": (card.layout.joints, store.layout.joints),
+        "class names": (card.class_names, store.class_names),
+    }
+    for kind, (trained, found) in kinds.items():
+        if trained != found:
+            raise RunError(
+                f"the store's {kind} is not the one that the network was trained on",
+                where=run,
+                expected=trained,
+                got=found,
+                cure="prepare the clips again with the run's recipe, or name another store",
+            )

@@ -3,13 +3,13 @@
 import hashlib
 from pathlib import Path
 
-from fabricate.stores import fabricate_clip, ntu_samples, write_store
 from safetensors import safe_open
 
 from amanet.data.dataset import ClipSampling
 from amanet.data.store import ClipStore
 from amanet.experiment import Experiment, Recipe
 from amanet.model import BlockConfig, NetworkConfig
+from fabricate.stores import fabricate_clip, ntu_samples, write_store
 
 TINY_SAMPLING = ClipSampling(frames=8, fit="resize", bodies=2, rotate=10.0)
 TINY_NETWORK = NetworkConfig(width=6, dropout=0.2, block=BlockConfig(windows=(3,)))

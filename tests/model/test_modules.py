@@ -5,7 +5,6 @@ from typing import TypeVar
 import numpy as np
 import pytest
 import torch
-from reference import equations
 from torch import Tensor, nn
 
 from amanet.model.attention import SFEM, STFEM, FrameFeatures, JointFeatures, windows
@@ -13,6 +12,7 @@ from amanet.model.normalisation import BatchNorm
 from amanet.model.temporal_conv import DILATIONS, MSTCN
 from amanet.skeleton import SkeletonLayout
 from amanet.skeleton.layout import BodyPart, JointGroup
+from reference import equations
 
 BODIES, FRAMES, CHANNELS = 2, 7, 4
 
@@ -206,7 +206,8 @@ def test_batch_norm_equals_pytorchs() -> None:
     x = draw_features()
     for _ in range(3):
         torch.testing.assert_close(ours(x), theirs(x.flatten(0, 2)).view_as(x))
-    ours.eval(), theirs.eval()
+    ours.eval()
+    theirs.eval()
     torch.testing.assert_close(ours(x), theirs(x.flatten(0, 2)).view_as(x))
     for name, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value)

@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from reference import equations
 from scipy.spatial.transform import Rotation
 
 from amanet.model.preprocessing import DP, DP_CHOICES, AlienChoice, acceleration, relative_coordinates, velocity
 from amanet.skeleton import SkeletonLayout, layout_names, load_layout
+from reference import equations
 
 LAYOUTS_3D = [name for name in layout_names() if load_layout(name).num_axes == 3]
 

@@ -124,13 +124,16 @@ def _list_folder(folder: Path, suffix: str) -> Iterator[RawMember]:
 
 
 def _list_zip(path: Path, suffix: str) -> Iterator[RawMember]:
+    too_large = FormatError("this archive is too large to be a data set", where=path, expected=f"at most {MAX_ENTRIES} entries", got="more")
     if announced_entries(path) > MAX_ENTRIES:
-        raise FormatError("this archive is too large to be a data set", where=path, expected=f"at most {MAX_ENTRIES} entries", got="more")
+        raise too_large
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except _UNREADABLE as error:
         raise FormatError(f"this archive is damaged: {error}", where=path, cure="download it again") from error
+    if len(entries) > MAX_ENTRIES:
+        raise too_large
     _refuse([entry.filename for entry in entries if _leaves_folder(entry.filename)], "entries outside the archive's folder", path)
     _refuse([entry.filename for entry in entries if stat.S_ISLNK(entry.external_attr >> 16)], "entries that are links", path)
     _refuse([entry.filename for entry in entries if _is_bomb(entry)], f"entries packed more than {MAX_RATIO}:1", path)
@@ -150,7 +153,7 @@ def announced_entries(path: Path) -> int:
     """How many entries the end of an archive announces, without reading its directory; at least what its size needs.
 
     `zipfile` reads a directory of whatever length before anyone can count, so a directory of a million entries is noticed here. The number
-    may be a lie but the length of the directory is what `zipfile` goes by, and an entry has at least 46 bytes.
+    may be a lie but the length of the directory is what `zipfile` goes by, and the entries of a data set fill at most 256 bytes each.
     """
     with path.open("rb") as file:
         length = file.seek(0, 2)

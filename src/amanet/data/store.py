@@ -9,7 +9,7 @@ file              holds
 ``report.json``   written by :func:`amanet.prepare.prepare`: what was kept, what was dropped and why
 ================  ==========================================================================================================
 
-Clips keep their own number of frames, so a store is a tenth of the size of one padded to 300 frames. Nothing in it is a pickle.
+Clips keep their own number of frames, so a store is a fraction of the size of one padded to 300 frames. Nothing in it is a pickle.
 """
 
 import hashlib

@@ -43,9 +43,7 @@ def _fused_is_faster(query: Tensor, value: Tensor, bias: Tensor | None) -> bool:
     return query.shape[-2] > 64 and query.shape[-1] == value.shape[-1] and not (bias is not None and bias.requires_grad)
 
 
-def split_heads(
-    features: Float[Tensor, "clip_body frame token channel"], heads: int
-) -> Float[Tensor, "clip_body group token part"]:
+def split_heads(features: Float[Tensor, "clip_body frame token channel"], heads: int) -> Float[Tensor, "clip_body group token part"]:
     """Channels cut into heads, which join the frames as independent groups."""
     if heads == 1:
         return features

@@ -69,7 +69,7 @@ class Network(nn.Module):
         config: its parts.
         layout: the skeleton of its input.
         num_classes: classes to tell apart.
-        num_bodies: bodies of a clip; clips with fewer are padded with absent ones.
+        num_bodies: bodies of a clip, some of which may be absent.
         stream: what it sees of the joints.
     """
 

@@ -21,7 +21,7 @@ def part_frames(
     scale: float | int = 1.2,
     view: View = FRONT,
 ) -> Figure:
-    """The five parts of alien relative coordinates (Alg. 1, Figs. 2-3): each in its colour, with its origin and its x axis.
+    """The five parts of alien relative coordinates (Alg. 1, Fig. 3): each in its colour, with its origin and its x axis.
 
     A ring marks the origin of a part and a diamond its anchor, the point that becomes (s, 0, 0); the arrow is its x axis. Beside the
     body, where ``alien`` is given, every part is drawn again in its own coordinates, x to the right and y up.
