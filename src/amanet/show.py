@@ -135,7 +135,7 @@ def _epochs(run: Path) -> list[dict[str, float]]:
     """The metrics of a run as one mapping an epoch, counted from 1."""
     epochs: dict[int, dict[str, float]] = {}
     for record in _records(run / METRICS_FILE):
-        row = epochs.setdefault(record["epoch"], {"epoch": record["epoch"] + 1})
+        row = epochs.setdefault(record["epoch"], {"epoch": record["epoch"] + 1.0})
         kind = "train" if record["part"] == "train" else "held_out"
         row |= {f"{kind}_loss": record["loss"], f"{kind}_accuracy": record["top1"]}
         if "learning_rate" in record:

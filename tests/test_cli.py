@@ -1,0 +1,271 @@
+"""The command: what it says of itself, the whole road through it, and one clear error for every wrong turn."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from amanet import __version__, cli
+from amanet.cli import VERBS, main
+from amanet.metrics import Scores
+from fabricate.road import TRAINING, Road, walk_road
+from fabricate.runs import weights_digest
+from fabricate.stores import fabricate_clip, write_store
+
+REQUIRED: dict[str, list[str]] = {
+    "synthesize": ["out"],
+    "prepare": ["ntu60", "store", "raw"],
+    "train": ["run", "--benchmark", "ntu60-xsub", "--store", "store"],
+    "evaluate": ["run"],
+    "predict": ["run", "clip.skeleton"],
+    "show": ["run"],
+    "cost": [],
+}
+"""The arguments that a verb cannot do without."""
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
+    return walk_road(tmp_path_factory.mktemp("road"))
+
+
+def command(*arguments: object) -> tuple[int, float, str]:
+    """Return code, seconds and output of the command in a process of its own."""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False)
+    return done.returncode, time.perf_counter() - start, done.stdout + done.stderr
+
+
+# -- what it says of itself ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
+def test_the_overview_lists_every_verb(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for verb, summary in VERBS.items():
+        assert any(line.split() == [verb, *summary.split()] for line in lines)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"amanet {__version__}\n"
+
+
+def test_the_overview_is_instant() -> None:
+    """It imports neither torch nor the parser, and so takes as long as Python takes to start."""
+    program = "import sys; from amanet.cli import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
+    code, _, output = command("-c", program)
+    assert code == 0
+    modules = set(output.splitlines()[-1].split())
+    assert "amanet.cli" in modules
+    assert not modules & {"torch", "jsonargparse", "numpy", "yaml", "rich", "pyarrow", "matplotlib", "amanet.train"}
+    started = min(command("-c", "import typing, pathlib")[1] for _ in range(3))
+    assert min(command("-m", "amanet.cli", "--help")[1] for _ in range(3)) < started + 0.5
+
+
+def test_every_verb_has_a_summary_and_a_handler() -> None:
+    assert list(VERBS) == list(cli.HANDLERS) == list(REQUIRED)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: amanet {verb}" in capsys.readouterr().out
+
+
+class FoundError(Exception):
+    """Carries a parser out of a verb."""
+
+
+def parser_of(verb: str, arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    def stop(parser: Any, rest: Sequence[str]) -> None:
+        raise FoundError(parser)
+
+    monkeypatch.setattr(cli, "_parse", stop)
+    with pytest.raises(FoundError) as found:
+        main([verb, *arguments])
+    return found.value.args[0]
+
+
+@pytest.mark.parametrize(("verb", "arguments"), [*((verb, []) for verb in VERBS), ("train", ["--resume", "run"])])
+def test_every_argument_is_described(verb: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = parser_of(verb, arguments, monkeypatch)
+    silent = [action.dest for action in parser._actions if not isinstance(action.help, str) or len(action.help.strip()) < 3]
+    assert silent == []
+    assert {action.dest for action in parser._actions} > {"help", "config", "print_config"}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_prints_its_settings(verb: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What is printed can be given back as --config, and is printed again."""
+    printed = []
+    for extra in ([], ["--config", str(tmp_path / "config.yaml")]):
+        with pytest.raises(SystemExit) as ended:
+            main([verb, *REQUIRED[verb], *extra, "--print_config"])
+        assert ended.value.code == 0
+        printed.append(capsys.readouterr().out)
+        (tmp_path / "config.yaml").write_text(printed[0])
+    assert printed[0] == printed[1]
+    assert isinstance(yaml.safe_load(printed[0]), dict)
+
+
+def test_an_unknown_verb_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trian", "run"]) == 2
+    said = capsys.readouterr().err
+    assert "no verb 'trian'" in said
+    assert all(verb in said for verb in VERBS)
+
+
+def test_an_unknown_flag_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["cost", "--colour", "red"])
+    assert ended.value.code == 2
+    assert "--colour" in capsys.readouterr().err
+
+
+def test_an_error_is_a_sentence_and_no_traceback(tmp_path: Path) -> None:
+    code, _, said = command("-m", "amanet.cli", "evaluate", tmp_path / "nowhere")
+    assert code == 2
+    assert said.startswith(f"amanet evaluate: {tmp_path / 'nowhere'}")
+    assert "Traceback" not in said
+
+
+def test_an_interrupt_ends_with_its_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(rest: Sequence[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.HANDLERS, "cost", interrupted)
+    assert main(["cost"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+# -- the road -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_road_leaves_its_things(road: Road) -> None:
+    assert {path.name for path in road.raw.iterdir()} == {road.raw_file(p, a).name for p in (1, 3) for a in (1, 7)}
+    assert (road.store / "store.json").is_file()
+    assert {path.name for path in road.run.iterdir()} >= {"experiment.yaml", "metrics.jsonl", "weights.safetensors", "scores-test.parquet"}
+
+
+def test_evaluate(road: Road, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(road.run), "--part", "train", "--accelerator", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "ntu60-xsub, joint stream, train part, 2 clips" in said
+    assert str(road.run / "scores-train.parquet") in said
+    assert Scores.read(road.run / "scores-train.parquet").sample == tuple(road.raw_file(1, action).stem for action in (1, 7))
+
+
+def test_predict(road: Road, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [str(road.raw_file(3, action)) for action in (1, 7)]
+    assert main(["predict", str(road.run), *paths, "--top", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [lines[0], lines[4]] == paths
+    assert all("%" in line for line in (*lines[1:4], *lines[5:]))
+    assert len(lines) == 8
+
+
+def test_show(road: Road, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for what, count in ((road.run, 6), (road.store, 1), (road.raw_file(3, 7), 1)):
+        assert main(["show", str(what), "--out", str(tmp_path / what.name)]) == 0
+        written = capsys.readouterr().out.splitlines()
+        assert len(written) == count
+        assert {Path(line) for line in written} == set((tmp_path / what.name).iterdir())
+
+
+@pytest.mark.parametrize("form", [["--resume", "{}"], ["--resume={}"]])
+def test_a_finished_run_is_resumed_without_harm(road: Road, form: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path.name: path.read_bytes() for path in road.run.glob("*.jsonl")}
+    digest = weights_digest(road.run)
+    assert main(["train", *(part.format(road.run) for part in form), "--accelerator", "cpu"]) == 0
+    assert f"amanet show {road.run}" in capsys.readouterr().out
+    assert weights_digest(road.run) == digest
+    assert {path.name: path.read_bytes() for path in road.run.glob("*.jsonl")} == before
+
+
+def test_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--network.width", "6", "--frames", "8", "--batch", "1", "--repeats", "1"]) == 0
+    assert "parameters" in capsys.readouterr().out
+
+
+# -- wrong turns --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wrong(road: Road) -> dict[str, str]:
+    """What a user may name by mistake."""
+    folder = road.raw.parent
+    (folder / "empty").mkdir()
+    (folder / "file").write_text("a file")
+    (folder / "S001C001P001R001A001.skeleton").write_text("3\n1\nnot a skeleton\n")
+    sample = "a1_s1_t1_skeleton"
+    write_store(folder / "other", [fabricate_clip(sample, dataset="utd-mhad")], "utd-mhad")
+    names = ("empty", "file", "other", "nowhere", "S001C001P001R001A001.skeleton")
+    places = {name.partition(".")[0]: str(folder / name) for name in names}
+    return {**places, "raw": str(road.raw), "store": str(road.store), "run": str(road.run), "clip": str(road.raw_file(3, 7))}
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("synthesize {store}", "something already"),
+        ("synthesize {file}/new", "folder cannot be made"),
+        ("synthesize {nowhere} --actions [2]", "no synthetic action 2"),
+        ("prepare ntu61 {nowhere} {raw}", "no data set 'ntu61'"),
+        ("prepare ntu60 {nowhere} {file}", "neither a folder nor a .zip archive"),
+        ("prepare ntu60 {nowhere} {empty}", "no file whose name ends in .skeleton"),
+        ("prepare utd-mhad {nowhere} {raw}", "no file whose name ends in"),
+        ("prepare ntu60 {raw} {raw}", "something else at this place"),
+        ("prepare ntu60 {store} {raw}", "store"),
+        ("prepare ntu60 {nowhere} {raw} --recipe mine", "no recipe 'mine'"),
+        ("train {nowhere} --store {empty}", "this is no store"),
+        ("train {nowhere} --store {raw}", "this is no store"),
+        ("train {nowhere} --store {other}", "not of the benchmark ntu60-xsub"),
+        ("train {nowhere} --store {store} --benchmark ntu61", "ntu61"),
+        ("train {nowhere} --store {store} --network.width 7", "width of the network"),
+        ("train {nowhere} --store {store} --validation_performers [1]", "train"),
+        ("train {run} --store {store}", "there is a run in this folder already"),
+        ("train {file} --store {store}", "folder cannot be made"),
+        ("train --resume {empty}", "holds no run"),
+        ("train --resume {store}", "holds no run"),
+        ("evaluate {nowhere}", "settings of the run cannot be read"),
+        ("evaluate {store}", "settings of the run cannot be read"),
+        ("evaluate {run} --store {empty}", "this is no store"),
+        ("evaluate {run} --store {other}", "data set is not the one that the network was trained on"),
+        ("evaluate {run} --part validation", "validation part of this run is empty"),
+        ("predict {empty} {clip}", "no weights here"),
+        ("predict {file} {clip}", "weights cannot be read"),
+        ("predict {run} {nowhere}", "this file cannot be read"),
+        ("predict {run} {file}", "no file of ntu60"),
+        ("predict {run} {S001C001P001R001A001}", "S001C001P001R001A001.skeleton:"),
+        ("predict {run} {clip} --top 0", "how many classes to name"),
+        ("show {nowhere}", "nothing at this place"),
+        ("show {empty}", "this is no store"),
+        ("show {file}", "no data set has files of this name"),
+        ("show {S001C001P001R001A001}", "S001C001P001R001A001.skeleton:"),
+        ("show {run} --sample mine", "no clip 'mine'"),
+        ("show {store} --sample mine", "no clip 'mine'"),
+        ("show {store} --out {file}", "folder cannot be made"),
+        ("cost --layout ntu26", "no layout 'ntu26'"),
+        ("cost --frames 0", "with this frames"),
+        ("cost --repeats 0", "with this repeats"),
+    ],
+)
+def test_wrong_turns_end_in_one_error(line: str, problem: str, wrong: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    verb, *rest = line.format(**wrong).split()
+    training = [flag for flag in TRAINING if "--benchmark" not in line or flag not in ("--benchmark", "ntu60-xsub")]
+    flags = training if verb == "train" and "--resume" not in rest else []
+    capsys.readouterr()
+    assert main([verb, rest[0], *flags, *rest[1:]] if rest else [verb]) == 2
+    said = capsys.readouterr().err
+    assert said.count(f"amanet {verb}: ") == 1
+    assert problem in said
+    assert not Path(wrong["nowhere"]).exists()
