@@ -86,6 +86,10 @@ def test_a_score_file_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFact
     np.testing.assert_array_equal(again.label, scores.label)
     np.testing.assert_array_equal(again.logits, scores.logits)
     assert again.logits.dtype == np.float32
+    assert again.label.flags.writeable
+    assert again.logits.flags.writeable
+    if num_classes > 1:
+        assert accuracy(again) == accuracy(scores)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 

@@ -1,0 +1,117 @@
+"""What a network costs, against a count by hand of every matrix product and convolution."""
+
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from amanet.cost import cost, count_operations, report
+from amanet.errors import ExperimentError, LayoutError
+from amanet.model import BlockConfig, Network, NetworkConfig
+from amanet.skeleton import load_layout
+from amanet.skeleton.layout import LAYOUT_FOLDER
+
+TINY = NetworkConfig(width=6, dp="none", block=BlockConfig(windows=(3,)))
+
+
+def product(rows: int, inner: int, columns: int) -> int:
+    """Operations of a matrix product, two a multiply-add."""
+    return 2 * rows * inner * columns
+
+
+def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int, group: int, windows: tuple[int, ...]) -> int:
+    """Operations of a forward pass of one clip through AMANet without DP, added up from the equations."""
+    total, length = 0, frames
+    for block, (wide, out) in enumerate(((3, width), (width, 2 * width), (2 * width, 4 * width))):
+        middle, stride, inner = (width if block == 0 else wide), (1 if block == 0 else 2), (out if block == 0 else wide)
+        kept = ceil(length / stride)
+        tokens, kept_tokens = bodies * length * joints, bodies * kept * joints
+        sfem = product(tokens, wide, 2 * wide + middle) + product(tokens, middle, middle) + product(tokens, joints, wide + middle)
+        grouped = bodies * ceil(length / group) * group * joints
+        ff = product(tokens, middle, 3 * middle) + 2 * product(grouped, group, middle) + product(tokens, group * middle, middle)
+        jf = product(kept_tokens, middle, middle) + product(tokens, middle, 2 * middle) + 2 * product(kept_tokens, length, middle)
+        jf += product(kept_tokens, middle, out) * (1 if middle == out and stride == 1 else 2)  # Theta, and the residual where it widens
+        branch = out // 6
+        ms_tcn = product(kept_tokens, out, 5 * branch) + 4 * product(kept_tokens, 3 * branch, branch) + product(kept_tokens, out, branch)
+        stfem = 0
+        for window in windows:
+            window_tokens = kept_tokens * window
+            stfem += product(tokens, wide, 2 * wide + inner) + product(tokens, inner, inner)
+            stfem += product(window_tokens, window * joints, wide + inner) + product(kept_tokens, window * inner, out)
+        total += sfem + ff + jf + 2 * ms_tcn + stfem
+        length = kept
+    return total + product(1, 4 * width, num_classes)
+
+
+@pytest.mark.parametrize(
+    ("frames", "width", "windows", "layout", "bodies"),
+    [
+        (20, 6, (3,), "ntu25", 1),
+        (21, 6, (3, 5), "ntu25", 2),
+        (23, 12, (1,), "kinect20", 2),
+        (70, 6, (3,), "sbu15", 1),
+        (140, 6, (5,), "ntu25", 1),
+    ],
+)
+def test_operations_are_those_counted_by_hand(frames: int, width: int, windows: tuple[int, ...], layout: str, bodies: int) -> None:
+    """Lengths that stride and group divide or not; above 64 frames or tokens the fused attention counts as its two products."""
+    skeleton = load_layout(layout)
+    config = NetworkConfig(width=width, dp="none", block=BlockConfig(windows=windows))
+    found = count_operations(Network(config, skeleton, 7, bodies), torch.randn(1, bodies, frames, skeleton.num_joints, 3))
+    assert found["all"] == by_hand(bodies, frames, skeleton.num_joints, 7, width, config.block.group, windows)
+
+
+def test_the_parts_add_up() -> None:
+    found = count_operations(Network(TINY, load_layout("ntu25"), 7, 1), torch.randn(1, 1, 20, 25, 3))
+    blocks = {name: flops for name, flops in found.items() if name.count(".") == 1}
+    assert list(blocks) == ["blocks.0", "blocks.1", "blocks.2"]
+    assert sum(blocks.values()) + product(1, 24, 7) == found["all"]
+    for block, flops in blocks.items():
+        parts = {name: part for name, part in found.items() if name.startswith(f"{block}.")}
+        slots = {name.removeprefix(f"{block}.") for name in parts}
+        assert slots == {"path.sfem", "path.ff", "path.jf", "path.ms_tcn", "windows.0", "tail"}
+        assert sum(parts.values()) == flops
+
+
+def test_operations_grow_with_clips_and_bodies() -> None:
+    network = Network(TINY, load_layout("ntu25"), 7, 2)
+    one, three = (count_operations(network, torch.randn(clips, 2, 12, 25, 3))["all"] for clips in (1, 3))
+    assert three == 3 * one
+
+
+def test_what_cost_finds_and_reports() -> None:
+    found = cost(TINY, num_classes=7, bodies=1, frames=12, batch=2, repeats=1)
+    network = Network(TINY, load_layout("ntu25"), 7, 1)
+    assert found.parameters == sum(weight.numel() for weight in network.parameters())
+    assert found.flops["all"] == by_hand(1, 12, 25, 7, 6, 5, (3,))
+    assert found.batch == 2
+    assert min(found.inference, found.training, found.ceiling) > 0
+    text = report(found)
+    assert f"{found.parameters:,} parameters" in text
+    assert f"{found.flops['all'] / 1e9:.2f} GFLOP a clip" in text
+    assert all(name in text for name in found.flops if name != "all")
+
+
+def test_learned_weights_are_counted() -> None:
+    learned = NetworkConfig(width=6, dp="none", block=BlockConfig(windows=(3,), learn_weights=True))
+    counts = [cost(config, num_classes=7, bodies=1, frames=12, batch=1, repeats=1).parameters for config in (TINY, learned)]
+    assert counts[1] == counts[0] + 6  # alpha and beta of three blocks
+
+
+def test_a_skeleton_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes((LAYOUT_FOLDER / "sbu15.toml").read_bytes())
+    found = cost(TINY, layout=str(path), num_classes=8, bodies=2, frames=10, batch=1, repeats=1)
+    assert found.flops["all"] == by_hand(2, 10, 15, 8, 6, 5, (3,))
+    with pytest.raises(LayoutError, match="ntu26"):
+        cost(TINY, layout="ntu26")
+
+
+@pytest.mark.parametrize("name", ["num_classes", "bodies", "frames", "batch", "repeats"])
+@pytest.mark.parametrize("size", [0, -3])
+def test_sizes_below_one_are_refused(name: str, size: int) -> None:
+    sizes: dict[str, Any] = {name: size}
+    with pytest.raises(ExperimentError, match=f"with this {name}"):
+        cost(TINY, **sizes)
