@@ -67,8 +67,8 @@ class Scores:
             logits = table["logits"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
             raise RunError(f"these scores cannot be read: {error}", where=path, cure="write them again with amanet evaluate") from error
-        label = np.array(table["label"])  # copies, as torch wants memory that it could write
-        return cls(tuple(table["sample"].to_pylist()), label, np.array(logits).reshape(len(table), -1), class_names, source)
+        label = table["label"].to_numpy().copy()  # torch wants memory that it could write, and parquet's is not
+        return cls(tuple(table["sample"].to_pylist()), label, logits.copy().reshape(len(table), -1), class_names, source)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise RunError(f"the metrics of the run cannot be read: {error}", where=path) from error
-    if not all(isinstance(each, dict) and {"epoch", "part", "loss", "top1"} <= each.keys() for each in records):
+    if not records or not all(isinstance(each, dict) and {"epoch", "part", "loss", "top1"} <= each.keys() for each in records):
         raise RunError("these are not the metrics of a run", where=path, expected="epoch, part, loss and top1 in each line")
     return records
 

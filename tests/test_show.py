@@ -1,0 +1,146 @@
+"""Pictures of runs, stores and raw files: which are written, of which clip, and what is said where they cannot be."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from amanet import show as verb
+from amanet.cli import main
+from amanet.errors import AmanetError, FormatError, RunError, StoreError
+from amanet.experiment import read_experiment, write_experiment
+from amanet.metrics import Scores
+from amanet.show import show
+from fabricate.road import TRAINING, Road, walk_road
+from fabricate.stores import fabricate_clip, write_store
+
+PICTURES = ["learning_curves", "confusion_test", "clip", "correlations", "groups", "dp_parts"]
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
+    return walk_road(tmp_path_factory.mktemp("road"))
+
+
+@pytest.fixture
+def copied_run(road: Road, tmp_path: Path) -> Path:
+    """A run to damage."""
+    return Path(shutil.copytree(road.run, tmp_path / "run"))
+
+
+def assert_pictures(paths: list[Path]) -> None:
+    """Each is a picture that shows something."""
+    for path in paths:
+        image = matplotlib.image.imread(path)
+        assert min(image.shape[:2]) > 100
+        assert np.ptp(image[..., :3]) > 0.2
+
+
+def test_a_run_gives_its_pictures(road: Road) -> None:
+    written = show(road.run)
+    assert written == [road.run / "figures" / f"{name}.png" for name in PICTURES]
+    assert_pictures(written)
+
+
+@pytest.mark.parametrize("stream", ["bone", "joint-fused"])
+def test_a_run_of_another_stream_with_validation_performers(road: Road, tmp_path: Path, stream: str) -> None:
+    raw, store, run = tmp_path / "raw", tmp_path / "store", tmp_path / "run"
+    for line in (
+        ["synthesize", raw, "--actions", "[1,7]", "--performers", "[1,2,3]", "--cameras", "[2]", "--replications", "1"],
+        ["prepare", "ntu60", store, raw, "--workers", "1"],
+        ["train", run, "--store", store, *TRAINING, "--stream", stream, "--validation_performers", "[2]"],
+    ):
+        assert main([str(argument) for argument in line]) == 0
+    written = show(run, tmp_path / "pictures")
+    assert [path.stem for path in written] == [name.replace("test", "validation") for name in PICTURES]
+    assert_pictures(written)
+
+
+def test_a_stored_clip(road: Road, tmp_path: Path) -> None:
+    (first,) = show(road.store, tmp_path)
+    assert first == tmp_path / f"{road.raw_file(1, 1).stem}.png"
+    (named,) = show(road.store, tmp_path / "new" / "folder", sample=road.raw_file(3, 7).stem)
+    assert named == tmp_path / "new" / "folder" / f"{road.raw_file(3, 7).stem}.png"
+    assert_pictures([first, named])
+
+
+def test_a_raw_file_is_drawn_here_if_nothing_else_is_said(road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (path,) = show(road.raw_file(3, 7))
+    assert path == Path(f"{road.raw_file(3, 7).stem}.png")
+    assert_pictures([path])
+
+
+def test_the_clip_of_a_run_is_the_surest_right_one_or_the_one_named(
+    copied_run: Path, road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    original = verb._clip_figures
+    monkeypatch.setattr(verb, "_clip_figures", lambda clip, *rest: drawn.append(clip.sample) or original(clip, *rest))
+    scores = Scores.read(copied_run / "scores-test.parquet")
+    logits = np.zeros_like(scores.logits)
+    logits[0, scores.label[0]], logits[1, 30] = 1, 9  # the first is right, the second surer and wrong
+    Scores(scores.sample, scores.label, logits, scores.class_names, scores.source).write(copied_run / "scores-test.parquet")
+    show(copied_run, tmp_path / "pictures")
+    show(copied_run, tmp_path / "pictures", sample=road.raw_file(1, 7).stem)
+    assert drawn == [scores.sample[0], road.raw_file(1, 7).stem]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "metrics.jsonl").unlink(), "metrics of the run cannot be read"),
+        (lambda run: (run / "metrics.jsonl").write_text("{epoch"), "metrics of the run cannot be read"),
+        (lambda run: (run / "metrics.jsonl").write_text("3\n"), "not the metrics of a run"),
+        (lambda run: (run / "metrics.jsonl").write_text('{"epoch": 0}\n'), "not the metrics of a run"),
+        (lambda run: (run / "metrics.jsonl").write_text(""), "not the metrics of a run"),
+        (lambda run: (run / "scores-test.parquet").unlink(), "amanet evaluate"),
+        (lambda run: (run / "weights.safetensors").unlink(), "--resume"),
+        (lambda run: (run / "weights.safetensors").write_bytes(b""), "weights cannot be read"),
+        (lambda run: (run / "experiment.yaml").write_text("3"), "settings cannot be read"),
+    ],
+)
+def test_damaged_runs_end_in_one_error(copied_run: Path, damage: Callable[[Path], object], message: str) -> None:
+    damage(copied_run)
+    with pytest.raises(AmanetError, match=message):
+        show(copied_run)
+
+
+def test_a_run_whose_store_is_gone_or_another(copied_run: Path, tmp_path: Path) -> None:
+    experiment = read_experiment(copied_run / "experiment.yaml")
+    other = write_store(tmp_path / "other", [fabricate_clip("a1_s1_t1_skeleton", dataset="utd-mhad")], "utd-mhad")
+    for place, error in ((other.path, RunError), (tmp_path / "gone", StoreError)):
+        write_experiment(replace(experiment, store=place), copied_run / "experiment.yaml")
+        with pytest.raises(error):
+            show(copied_run)
+
+
+def test_what_cannot_be_drawn_is_said(road: Road, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="nothing at this place"):
+        show(tmp_path / "nowhere")
+    with pytest.raises(StoreError, match="no store"):
+        show(tmp_path)
+    with pytest.raises(RunError, match=f"no clip 'mine'[^!]*{road.raw_file(1, 1).stem}"):
+        show(road.store, tmp_path, sample="mine")
+    (tmp_path / "notes.txt").write_text("3")
+    with pytest.raises(FormatError, match="no data set has files of this name"):
+        show(tmp_path / "notes.txt")
+    with pytest.raises(RunError, match="folder cannot be made"):
+        show(road.store, tmp_path / "notes.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_clip_without_a_whole_body_is_said(copied_run: Path, road: Road, tmp_path: Path) -> None:
+    """The correlations are drawn on a body, which needs a frame with all its joints."""
+    sample = road.raw_file(3, 7).stem
+    clip = fabricate_clip(sample, frames=12)
+    clip.present[:, :, 4] = False
+    store = write_store(tmp_path / "gaps", [clip.with_joints(clip.joints)])
+    experiment = read_experiment(copied_run / "experiment.yaml")
+    write_experiment(replace(experiment, store=store.path), copied_run / "experiment.yaml")
+    with pytest.raises(RunError, match="no frame with a whole body"):
+        show(copied_run, tmp_path / "pictures", sample=sample)
