@@ -13,6 +13,7 @@ from amanet.metrics import Scores
 from amanet.predict import predict
 from amanet.prepare import prepare
 from amanet.synthesize import synthesize
+from fabricate.ntu import skeleton_file
 from fabricate.road import TRAINING, Road, walk_road
 
 
@@ -38,10 +39,11 @@ def test_a_raw_file_is_scored_as_its_stored_clip_is(road: Road) -> None:
     assert_same_answers(road.run, evaluate(road.run), road.raw)
 
 
-@pytest.mark.parametrize(("recipe", "bodies"), [("aligned", 1), ("aligned", 2), ("msg3d", 2), ("raw", 1)])
+@pytest.mark.parametrize(("recipe", "bodies"), [("aligned", 1), ("aligned", 3), ("msg3d", 2), ("raw", 1)])
 def test_every_recipe_and_number_of_bodies(tmp_path: Path, recipe: str, bodies: int) -> None:
-    """Clips of two people, read with room for one and for two."""
+    """Clips of two and of three people, read with room for one, two and three; a store holds two at most."""
     synthesize(tmp_path / "raw", actions=(50, 58), performers=(1, 3), cameras=(2,), replications=1)
+    (tmp_path / "raw" / "S001C002P003R002A050.skeleton").write_bytes(skeleton_file([[1, 2, 3]] * 20))
     prepare("ntu60", tmp_path / "raw", tmp_path / "store", recipe=recipe, workers=1)
     arguments = ["train", tmp_path / "run", "--store", tmp_path / "store", *TRAINING, "--sampling.bodies", bodies]
     assert main([str(argument) for argument in arguments]) == 0
