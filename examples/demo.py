@@ -26,14 +26,14 @@ from amanet.train import Machine, train
 
 ACTIONS = (1, 7, 9, 10, 23, 24, 27, 31, 33, 38, 40, 50, 58)
 PERFORMERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
-SAMPLING = ClipSampling(frames=48, fit="resize", bodies=2)
+SAMPLING = ClipSampling(frames=40, fit="resize", bodies=2)
 EXPERIMENT = Experiment(
     benchmark="ntu60-xsub",
     store=Path("store"),
     network=NetworkConfig(width=24),
     sampling=SAMPLING,
     recipe=Recipe(
-        epochs=14,
+        epochs=12,
         batch_size=16,
         micro_batch=16,
         reference_batch=16,
@@ -63,7 +63,7 @@ def main(folder: Path) -> None:
     experiment = Experiment(
         benchmark=EXPERIMENT.benchmark, store=stored, network=EXPERIMENT.network, sampling=EXPERIMENT.sampling, recipe=EXPERIMENT.recipe
     )
-    train(experiment, run, Machine(evaluate_every=2))
+    train(experiment, run, Machine(evaluate_every=4))
 
     announce("4. It is tested on four performers it has never seen", "evaluate", run)
     found = accuracy(evaluate(run))

@@ -1,5 +1,6 @@
 """The command: what it says of itself, the whole road through it, and one clear error for every wrong turn."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -189,6 +190,15 @@ def test_a_finished_run_is_resumed_without_harm(road: Road, form: list[str], cap
     assert f"amanet show {road.run}" in capsys.readouterr().out
     assert weights_digest(road.run) == digest
     assert {path.name: path.read_bytes() for path in road.run.glob("*.jsonl")} == before
+
+
+def test_a_run_whose_settings_were_changed_is_not_resumed(road: Road, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Path(shutil.copytree(road.run, tmp_path / "run"))
+    settings = (run / "experiment.yaml").read_text()
+    (run / "experiment.yaml").write_text(settings.replace("width: 6", "width: 12"))
+    assert main(["train", "--resume", str(run), "--accelerator", "cpu"]) == 2
+    assert "does not fit the settings" in capsys.readouterr().err
+    assert weights_digest(run) == weights_digest(road.run)
 
 
 def test_cost(capsys: pytest.CaptureFixture[str]) -> None:

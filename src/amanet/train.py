@@ -340,9 +340,13 @@ class _Training:
         if damaged and self.fabric.global_rank == 0:
             names = ", ".join(path.name for path in damaged)
             TrainingDisplay.warn(f"{names} is damaged and was passed over; training goes on from the state before it")
-        self._bare_network().load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.place = Place(**{**state["place"], "records": json.loads(state["place"]["records"])})
+        try:
+            self._bare_network().load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.place = Place(**{**state["place"], "records": json.loads(state["place"]["records"])})
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            cure = f"put {EXPERIMENT_FILE} back as it was, or train into a new folder"
+            raise RunError("the training state does not fit the settings of the run", where=self.run, cure=cure) from error
 
     def _stop_is_asked(self) -> bool:
         if self._sum_over_processes(float(self.stop_asked)):
