@@ -15,14 +15,14 @@ from amanet.data.benchmark import get_benchmark
 from amanet.data.dataset import ClipDataset, ClipSampling, Part, split_rows
 from amanet.data.store import ClipStore
 from amanet.evaluate import evaluate
-from amanet.experiment import Experiment, Recipe
+from amanet.experiment import Experiment, Machine, Recipe
 from amanet.metrics import accuracy
 from amanet.model import NetworkConfig
 from amanet.predict import predict
 from amanet.prepare import prepare
 from amanet.show import show
 from amanet.synthesize import synthesize
-from amanet.train import Machine, train
+from amanet.train import train
 
 ACTIONS = (1, 7, 9, 10, 23, 24, 27, 31, 33, 38, 40, 50, 58)
 PERFORMERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)

@@ -19,10 +19,10 @@ from amanet.checkpoint import StateFolder
 from amanet.data.store import ClipStore
 from amanet.errors import ExperimentError, RunError, TrainingError
 from amanet.evaluate import evaluate
-from amanet.experiment import Experiment, Recipe, read_experiment, write_experiment
+from amanet.experiment import Experiment, Machine, Recipe, read_experiment, write_experiment
 from amanet.metrics import Scores
 from amanet.skeleton import SkeletonClip
-from amanet.train import Machine, learning_rate, resume, train
+from amanet.train import resume, train
 from fabricate.runs import TINY_RECIPE, TINY_SAMPLING, tiny_experiment, tiny_store, weights_digest
 from fabricate.stores import fabricate_clip, ntu_samples, write_store
 
@@ -272,9 +272,9 @@ def test_recipes_that_contradict_themselves_are_refused(settings: dict[str, obje
 
 def test_learning_rate_scales_warms_up_and_falls() -> None:
     recipe = Recipe(batch_size=64, warmup_epochs=2, milestones=(30, 40))
-    assert [learning_rate(recipe, epoch) for epoch in (0.0, 1.5, 2.0, 30.0, 49.9)] == pytest.approx([0.05, 0.1, 0.1, 0.01, 0.001])
+    assert [recipe.rate_at(epoch) for epoch in (0.0, 1.5, 2.0, 30.0, 49.9)] == pytest.approx([0.05, 0.1, 0.1, 0.01, 0.001])
     cosine = Recipe(schedule="cosine", epochs=10)
-    assert [learning_rate(cosine, epoch) for epoch in (0.0, 5.0, 10.0)] == pytest.approx([0.05, 0.025, 0])
+    assert [cosine.rate_at(epoch) for epoch in (0.0, 5.0, 10.0)] == pytest.approx([0.05, 0.025, 0])
 
 
 def test_sampling_of_the_run_is_the_stores(store: ClipStore, tmp_path: Path) -> None:

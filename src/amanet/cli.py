@@ -96,8 +96,7 @@ def _train(rest: Sequence[str]) -> None:
         run, machine = _resume_arguments(rest)
         _report_training(run, lambda: resume(run, machine))
         return
-    from amanet.experiment import Experiment
-    from amanet.train import Machine
+    from amanet.experiment import Experiment, Machine
 
     parser = _parser("train")
     parser.add_argument("run", type=Path, help="folder to write the run into")
@@ -113,14 +112,13 @@ def _split_training(found: "Namespace") -> tuple[Any, Any]:
     """The experiment and the machine that the flags of ``train`` describe."""
     from dataclasses import fields
 
-    from amanet.experiment import Experiment
-    from amanet.train import Machine
+    from amanet.experiment import Experiment, Machine
 
     return tuple(kind(**{field.name: found[field.name] for field in fields(kind)}) for kind in (Experiment, Machine))  # type: ignore[return-value]
 
 
 def _resume_arguments(rest: Sequence[str]) -> tuple[Path, Any]:
-    from amanet.train import Machine
+    from amanet.experiment import Machine
 
     parser = _parser("train")
     parser.add_argument("--resume", type=Path, metavar="RUN", required=True, help="folder of the stopped run")

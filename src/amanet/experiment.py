@@ -1,6 +1,7 @@
 """What a run is: everything that decides its result, as one frozen value, and the file it is kept in."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -72,6 +73,15 @@ class Recipe:
         if not 0 <= self.label_smoothing < 1:
             raise ExperimentError("recipe.label_smoothing is a part of the target", expected="0 <= x < 1", got=self.label_smoothing)
 
+    def rate_at(self, epoch: float) -> float:
+        """The learning rate at a moment of training, counted in epochs and parts of them."""
+        rate = self.learning_rate * self.batch_size / self.reference_batch
+        if epoch < self.warmup_epochs:
+            rate *= (math.floor(epoch) + 1) / self.warmup_epochs
+        if self.schedule == "cosine":
+            return rate * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+        return rate * self.decay ** sum(epoch >= milestone for milestone in self.milestones)
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -106,6 +116,29 @@ class Experiment:
         get_benchmark(self.benchmark)
         if self.seed < 0:
             raise ExperimentError("a seed is a whole number of 0 or more", got=self.seed)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run computes and how it keeps itself safe; nothing here but the number of devices can change its result.
+
+    Attributes:
+        accelerator: ``auto`` takes a GPU where there is one.
+        devices: devices of each node, one process a device; for their effect see ``Experiment.synchronise_statistics``.
+        nodes: machines; start the same command on each under torchrun.
+        loader_workers: processes that read clips beside the one that trains.
+        checkpoint_minutes: a state is kept this often, and at the end of each epoch.
+        evaluate_every: epochs between looks at the held-out clips; the last epoch is always evaluated.
+        tensorboard: write TensorBoard events too.
+    """
+
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
+    nodes: int = 1
+    loader_workers: int = 0
+    checkpoint_minutes: float = 10.0
+    evaluate_every: int = 5
+    tensorboard: bool = False
 
 
 def to_plain(value: Any) -> Any:

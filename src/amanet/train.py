@@ -6,15 +6,12 @@ a place in the epoch, and a run that was stopped anywhere ends bit for bit where
 
 import json
 import math
-import signal
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,37 +25,16 @@ from amanet.data.benchmark import get_benchmark
 from amanet.data.dataset import ClipDataset, Part, split_rows
 from amanet.data.sampler import make_loader
 from amanet.data.store import ClipStore
-from amanet.errors import ExperimentError, RunError, TrainingError
-from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, Recipe, read_experiment, write_experiment
+from amanet.errors import RunError, TrainingError
+from amanet.events import EventLog
+from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, Machine, Recipe, read_experiment, write_experiment
+from amanet.interrupt import StopRequest
 from amanet.metrics import Accuracy, Scores, accuracy
 from amanet.model import Network, synchronise_statistics
 from amanet.progress import TrainingDisplay
 from amanet.scoring import score_clips, score_source
 from amanet.skeleton import ClipBatch
 from amanet.trained import NetworkCard, save_trained
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where a run computes and how it keeps itself safe; nothing here but the number of devices can change its result.
-
-    Attributes:
-        accelerator: ``auto`` takes a GPU where there is one.
-        devices: devices of each node, one process a device; for their effect see ``Experiment.synchronise_statistics``.
-        nodes: machines; start the same command on each under torchrun.
-        loader_workers: processes that read clips beside the one that trains.
-        checkpoint_minutes: a state is kept this often, and at the end of each epoch.
-        evaluate_every: epochs between looks at the held-out clips; the last epoch is always evaluated.
-        tensorboard: write TensorBoard events too.
-    """
-
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: int = 1
-    nodes: int = 1
-    loader_workers: int = 0
-    checkpoint_minutes: float = 10.0
-    evaluate_every: int = 5
-    tensorboard: bool = False
 
 
 @dataclass
@@ -136,7 +112,7 @@ class _Training:
         )
         self.states = StateFolder(run)
         self.place = Place()
-        self.stop_asked = False
+        self.stop_request = StopRequest(lambda: self.display.note("stopping after this step ..."))
         self.scores: Scores | None = None
         self.fabric = Fabric(
             accelerator=machine.accelerator,
@@ -155,9 +131,10 @@ class _Training:
             make_folder(self.run)
             write_experiment(self.experiment, self.run / EXPERIMENT_FILE)
         self.fabric.barrier()
-        self.events = open_event_writer(self.run, self.place.epoch) if self.machine.tensorboard and self.fabric.global_rank == 0 else None
+        logs_events = self.machine.tensorboard and self.fabric.global_rank == 0
+        self.events = EventLog(self.run, self.place.epoch) if logs_events else None
         clips = {part: len(rows) for part, rows in self.rows.items() if len(rows)}
-        with TrainingDisplay(self.fabric.global_rank == 0, self.recipe.epochs) as self.display, self._stop_signals():
+        with TrainingDisplay(self.fabric.global_rank == 0, self.recipe.epochs) as self.display, self.stop_request:
             self.display.announce(self.experiment, self.network.module, clips, self.fabric.device, resumed_at=self.place.steps)
             while self.place.epoch < self.recipe.epochs:
                 self._train_epoch()
@@ -193,7 +170,7 @@ class _Training:
         self.display.begin_epoch(place.epoch, total, place.batch)
         last_saved = time.monotonic()
         for batch in self._loader("train", shuffle=True):
-            rate = learning_rate(recipe, place.epoch + place.batch / total)
+            rate = recipe.rate_at(place.epoch + place.batch / total)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             torch.manual_seed(_step_seed(self.experiment.seed, place.epoch, place.batch, self.fabric.global_rank))
@@ -201,11 +178,12 @@ class _Training:
             place.batch += 1
             place.steps += 1
             self.display.step(place.loss / place.clips, place.correct / place.clips, rate)
-            due = time.monotonic() - last_saved > 60 * self.machine.checkpoint_minutes
-            if place.batch < total and (due or self._stop_is_asked()):
+            stops = self._any_process(self.stop_request.asked)
+            due = self._any_process(time.monotonic() - last_saved > 60 * self.machine.checkpoint_minutes)
+            if place.batch < total and (due or stops):
                 self._save_state()
                 last_saved = time.monotonic()
-                if self.stop_asked:
+                if stops:
                     raise KeyboardInterrupt
 
     def _step(self, batch: ClipBatch) -> None:
@@ -257,9 +235,10 @@ class _Training:
         if self.fabric.global_rank == 0:
             lines = "".join(json.dumps(each) + "\n" for each in place.records)
             write_file(self.run / METRICS_FILE, lines.encode())
-            self._log_events()
+            if self.events is not None:
+                self.events.write(record for record in place.records if record["epoch"] == place.epoch - 1)
         self._save_state()
-        if self._stop_is_asked() and not last:
+        if self._any_process(self.stop_request.asked) and not last:
             raise KeyboardInterrupt
 
     def _finish(self) -> Accuracy:
@@ -270,15 +249,6 @@ class _Training:
             scores.write(self.run / f"scores-{self.held_out}.parquet")
         self.fabric.barrier()
         return accuracy(scores)
-
-    def _log_events(self) -> None:
-        if self.events is None:
-            return
-        for record in self.place.records:
-            for name, value in record.items():
-                if record["epoch"] == self.place.epoch - 1 and name not in ("epoch", "part"):
-                    self.events.add_scalar(f"{record['part']}/{name}", value, record["epoch"])
-        self.events.flush()
 
     # -- parts ----------------------------------------------------------------------------------------------------------------------
 
@@ -314,6 +284,10 @@ class _Training:
         torch.distributed.all_reduce(total)
         return total.item()
 
+    def _any_process(self, yes: bool) -> bool:
+        """Whether any process says yes: all of them learn it, as all of them must save or stop together."""
+        return self._sum_over_processes(float(yes)) > 0
+
     def _stop_training(self, bad: list[str]) -> None:
         states = self.states.files()
         raise TrainingError(
@@ -324,7 +298,7 @@ class _Training:
             + (f"the last good state is {states[-1].path.name}" if states else "no state had been written yet"),
         )
 
-    # -- stopping and resuming --------------------------------------------------------------------------------------------------------
+    # -- resuming --------------------------------------------------------------------------------------------------------
 
     def _save_state(self) -> None:
         if self.fabric.global_rank == 0:
@@ -348,57 +322,10 @@ class _Training:
             cure = f"put {EXPERIMENT_FILE} back as it was, or train into a new folder"
             raise RunError("the training state does not fit the settings of the run", where=self.run, cure=cure) from error
 
-    def _stop_is_asked(self) -> bool:
-        if self._sum_over_processes(float(self.stop_asked)):
-            self.stop_asked = True
-        return self.stop_asked
-
-    @contextmanager
-    def _stop_signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM let the step in hand end and a state be written; a second Ctrl-C stops at once."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            if self.stop_asked:
-                raise KeyboardInterrupt
-            self.stop_asked = True
-            self.display.note("stopping after this step ...")
-
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
 
 def num_batches(clips: int, batch_size: int) -> int:
     """Steps of an epoch."""
     return math.ceil(clips / batch_size)
-
-
-def learning_rate(recipe: Recipe, epoch: float) -> float:
-    """The rate at a moment of training, counted in epochs and parts of them."""
-    rate = recipe.learning_rate * recipe.batch_size / recipe.reference_batch
-    if epoch < recipe.warmup_epochs:
-        rate *= (math.floor(epoch) + 1) / recipe.warmup_epochs
-    if recipe.schedule == "cosine":
-        return rate * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
-    return rate * recipe.decay ** sum(epoch >= milestone for milestone in recipe.milestones)
-
-
-def open_event_writer(run: Path, first_epoch: int) -> Any:
-    """A writer of TensorBoard events into RUN/tensorboard; what an earlier try wrote from ``first_epoch`` on is dropped.
-
-    Raises:
-        ExperimentError: TensorBoard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ExperimentError(
-            "TensorBoard is not installed", cure='pip install "amanet[tensorboard]", or leave out --tensorboard'
-        ) from error
-    return SummaryWriter(str(run / "tensorboard"), purge_step=first_epoch)
 
 
 def _step_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
