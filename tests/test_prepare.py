@@ -278,3 +278,17 @@ def test_unknown_names_are_refused_at_once(raw, tmp_path, wrong):
     with pytest.raises(ExperimentError):
         prepare(**{"dataset": "ntu60", "raw": raw, "out": tmp_path / "store", **wrong})
     assert names_in(tmp_path) == set()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell which files are mapped")
+def test_joined_shards_do_not_stay_in_memory(own_raw: Path, tmp_path: Path) -> None:
+    """What a store keeps of a shard while it is joined is a copy of its index, not the mapped file with all its numbers."""
+    (chunk,) = cut_chunks(list_members([own_raw], ".skeleton"), "ntu60", "aligned", tmp_path)
+    make_shard(chunk, skip=True)
+    writer = StoreWriter(tmp_path / "store", dataset="ntu60", layout=load_layout("ntu25"), recipe="aligned", class_names=["one"] * 60)
+    with writer:
+        rows, _ = read_shard(chunk.shard)
+        assert chunk.shard.name in Path("/proc/self/maps").read_text()
+        writer.extend(rows)
+        del rows
+        assert chunk.shard.name not in Path("/proc/self/maps").read_text()

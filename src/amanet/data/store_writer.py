@@ -95,7 +95,8 @@ class StoreWriter:
         self._file.write(numbers.data)
         self._digest.update(numbers.data)
         self._num_floats += numbers.size
-        self._rows.append(rows.drop_columns(["joints"]).replace_schema_metadata(None))
+        # Copied, since columns of a mapped shard would keep all of it, the numbers too, in memory until the end.
+        self._rows.append(pa.table(rows.drop_columns(["joints"]).to_pydict(), pa.schema(CLIP_FIELDS)))
 
     def _write_npy_header(self) -> None:
         fields = {"descr": "<f4", "fortran_order": False, "shape": (self._num_floats,)}
