@@ -283,7 +283,7 @@ def test_unknown_names_are_refused_at_once(raw, tmp_path, wrong):
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell which files are mapped")
 def test_joined_shards_do_not_stay_in_memory(own_raw: Path, tmp_path: Path) -> None:
     """What a store keeps of a shard while it is joined is a copy of its index, not the mapped file with all its numbers."""
-    (chunk,) = cut_chunks(list_members([own_raw], ".skeleton"), "ntu60", "aligned", tmp_path)
+    (chunk,) = cut_chunks(list_members([own_raw], ".skeleton")[:20], "ntu60", "aligned", tmp_path)
     make_shard(chunk, skip=True)
     writer = StoreWriter(tmp_path / "store", dataset="ntu60", layout=load_layout("ntu25"), recipe="aligned", class_names=["one"] * 60)
     with writer:
