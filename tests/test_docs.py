@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 
 from amanet.cli import VERBS
 from amanet.data.benchmark import BENCHMARKS, DATASETS
@@ -150,3 +151,13 @@ def test_protocols_data_sets_and_recipes_are_those_of_the_code() -> None:
     table = rows(DATA, "Benchmark", "Trains", "Training clips", "Test clips")
     written = [(name.strip("`"), int(train.replace(",", "")), int(test.replace(",", ""))) for name, _, train, test in table]
     assert written == [(each.name, each.num_train, each.num_test) for each in BENCHMARKS.values()]
+
+
+def test_the_readmes_python_runs_as_written() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        found: dict[str, torch.Tensor] = {}
+        exec(block, found)
+        assert found["logits"].shape == (1, 60)
+        assert found["correlations"].shape == (2, 150, 25, 25)
