@@ -9,15 +9,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import yaml
 from jaxtyping import Float, Int
 
 from amanet.data.benchmark import get_benchmark
-from amanet.data.dataset import ClipDataset, ClipSampling, Part, split_rows
+from amanet.data.dataset import ClipDataset, split_rows
 from amanet.data.store import ClipStore
 from amanet.evaluate import evaluate
-from amanet.experiment import Experiment, Machine, Recipe
+from amanet.experiment import Experiment, Machine, from_plain
 from amanet.metrics import accuracy
-from amanet.model import NetworkConfig
 from amanet.predict import predict
 from amanet.prepare import prepare
 from amanet.show import show
@@ -25,25 +25,8 @@ from amanet.synthesize import synthesize
 from amanet.train import train
 
 ACTIONS = (1, 7, 9, 10, 23, 24, 27, 31, 33, 38, 40, 50, 58)
-PERFORMERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
-SAMPLING = ClipSampling(frames=40, fit="resize", bodies=2)
-EXPERIMENT = Experiment(
-    benchmark="ntu60-xsub",
-    store=Path("store"),
-    network=NetworkConfig(width=24),
-    sampling=SAMPLING,
-    recipe=Recipe(
-        epochs=12,
-        batch_size=16,
-        micro_batch=16,
-        reference_batch=16,
-        learning_rate=0.05,
-        schedule="cosine",
-        milestones=(),
-        warmup_epochs=2,
-        clip_gradient=5.0,
-    ),
-)
+CAMERAS = (1, 3)
+CONFIG = Path(__file__).with_name("demo.yaml")
 
 
 def main(folder: Path) -> None:
@@ -53,16 +36,23 @@ def main(folder: Path) -> None:
     began = time.monotonic()
     raw, stored, run = folder / "raw", folder / "store", folder / "run"
 
-    announce("1. People act: raw .skeleton files in the format of NTU RGB+D", "synthesize", raw, "--actions", list(ACTIONS))
-    synthesize(raw, actions=ACTIONS, performers=PERFORMERS, cameras=(1, 3), replications=2)
+    announce(
+        "1. People act: raw .skeleton files in the format of NTU RGB+D",
+        "synthesize",
+        raw,
+        "--actions",
+        list(ACTIONS),
+        "--cameras",
+        list(CAMERAS),
+    )
+    synthesize(raw, actions=ACTIONS, cameras=CAMERAS)
 
     announce("2. The raw files become a store", "prepare", "ntu60", stored, raw)
     store = prepare("ntu60", raw, stored)
 
-    announce("3. A narrow AMANet learns from six performers", "train", run, "--config", run / "experiment.yaml", "--store", stored)
-    experiment = Experiment(
-        benchmark=EXPERIMENT.benchmark, store=stored, network=EXPERIMENT.network, sampling=EXPERIMENT.sampling, recipe=EXPERIMENT.recipe
-    )
+    command = ("train", run, "--config", CONFIG, "--store", stored, "--evaluate_every", 4)
+    announce("3. A narrow AMANet learns from six performers", *command)
+    experiment = from_plain(Experiment, {**yaml.safe_load(CONFIG.read_text(encoding="utf-8")), "store": str(stored)}, CONFIG)
     train(experiment, run, Machine(evaluate_every=4))
 
     announce("4. It is tested on four performers it has never seen", "evaluate", run)
@@ -72,12 +62,12 @@ def main(folder: Path) -> None:
     pictures = show(run)
 
     clip = next(path for path in sorted(raw.glob("*P003*.skeleton")))
-    announce(f"6. What happens in {clip.name}?", "predict", run, clip)
+    announce(f"6. What happens in {clip.name}?", "predict", run, clip, "--top", 3)
     (answer,) = predict(run, [clip], top=3)
     for name, probability in zip(answer.class_names, answer.probabilities, strict=True):
         print(f"   {probability:6.1%}  {name}")
 
-    plain = nearest_mean_accuracy(store)
+    plain = nearest_mean_accuracy(store, experiment)
     print(f"\nOn the clips of performers never seen in training ({time.monotonic() - began:.0f} s in all):")
     print(f"   chance             {1 / len(ACTIONS):6.1%}")
     print(f"   nearest class mean {plain:6.1%}")
@@ -93,22 +83,19 @@ def announce(step: str, *command: object) -> None:
     print(f"\n== {step}\n   $ {words}", flush=True)
 
 
-def nearest_mean_accuracy(store: ClipStore) -> float:
+def nearest_mean_accuracy(store: ClipStore, experiment: Experiment) -> float:
     """A plain baseline: the class whose mean training clip, joint by joint and frame by frame, is nearest."""
-    rows = split_rows(store, get_benchmark(EXPERIMENT.benchmark))
-    train_clips, train_labels = flatten(store, rows, "train")
-    test_clips, test_labels = flatten(store, rows, "test")
+    rows = split_rows(store, get_benchmark(experiment.benchmark))
+    train_clips, train_labels = flatten(ClipDataset(store, rows["train"], experiment.sampling, seed=0, training=False))
+    test_clips, test_labels = flatten(ClipDataset(store, rows["test"], experiment.sampling, seed=0, training=False))
     classes = np.unique(train_labels)
     means = np.stack([train_clips[train_labels == label].mean(0) for label in classes])
     distance = ((test_clips[:, None] - means[None]) ** 2).sum(-1)
     return float((classes[distance.argmin(1)] == test_labels).mean())
 
 
-def flatten(
-    store: ClipStore, rows: dict[Part, Int[np.ndarray, " clip"]], part: Part
-) -> tuple[Float[np.ndarray, "clip number"], Int[np.ndarray, " clip"]]:
-    """All clips of a part as vectors, with their labels."""
-    dataset = ClipDataset(store, rows[part], SAMPLING, seed=0, training=False)
+def flatten(dataset: ClipDataset) -> tuple[Float[np.ndarray, "clip number"], Int[np.ndarray, " clip"]]:
+    """All clips as vectors, with their labels."""
     clips = [dataset[0, position] for position in range(len(dataset))]
     return np.stack([clip.joints.ravel() for clip in clips]), np.array([clip.label for clip in clips])
 

@@ -3,13 +3,15 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from amanet import __version__
 from amanet.errors import AmanetError
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
+
+Settings = TypeVar("Settings")
 
 VERBS = {
     "synthesize": "make people acting: raw .skeleton files to try everything on",
@@ -104,17 +106,15 @@ def _train(rest: Sequence[str]) -> None:
     parser.add_class_arguments(Machine)
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the stopped run in this folder")
     found = _parse(parser, rest)
-    experiment, machine = _split_training(found)
+    experiment, machine = _take(Experiment, found), _take(Machine, found)
     _report_training(found.run, lambda: train(experiment, found.run, machine))
 
 
-def _split_training(found: "Namespace") -> tuple[Any, Any]:
-    """The experiment and the machine that the flags of ``train`` describe."""
+def _take(kind: Callable[..., Settings], found: "Namespace") -> Settings:
+    """The dataclass whose fields stand among the flags."""
     from dataclasses import fields
 
-    from amanet.experiment import Experiment, Machine
-
-    return tuple(kind(**{field.name: found[field.name] for field in fields(kind)}) for kind in (Experiment, Machine))  # type: ignore[return-value]
+    return kind(**{field.name: found[field.name] for field in fields(cast("Any", kind))})
 
 
 def _resume_arguments(rest: Sequence[str]) -> tuple[Path, Any]:
