@@ -23,6 +23,7 @@ REQUIRED: dict[str, list[str]] = {
     "prepare": ["ntu60", "store", "raw"],
     "train": ["run", "--benchmark", "ntu60-xsub", "--store", "store"],
     "evaluate": ["run"],
+    "fuse": ["fused", "run", "run"],
     "predict": ["run", "clip.skeleton"],
     "show": ["run"],
     "cost": [],

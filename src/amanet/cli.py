@@ -18,6 +18,7 @@ VERBS = {
     "prepare": "read a raw archive or folder into a store that trains fast",
     "train": "train one stream of a network, or go on with a stopped run",
     "evaluate": "score a trained run on its test part",
+    "fuse": "join the scores of several streams into one result",
     "predict": "name the actions in raw clips",
     "show": "draw a run, a stored clip or a raw file",
     "cost": "count a network's weights and operations, and time it here",
@@ -151,6 +152,20 @@ def _evaluate(rest: Sequence[str]) -> None:
     print(f"scores: {arguments['run'] / 'scores-'}{scores.source['part']}.parquet")
 
 
+def _fuse(rest: Sequence[str]) -> None:
+    from amanet.fuse import fuse
+
+    arguments = _function_arguments("fuse", fuse, rest, runs="folders of finished trainings, usually one a stream")
+    found = fuse(**arguments)
+    first = next(iter(found.table().values()))
+    print("  ".join(["weight", *(f" top-{k}" for k in range(1, len(first) + 1))]))
+    for (name, accuracies), weight in zip(found.table().items(), [*(f"{each:.2f}" for each in found.weights), ""], strict=True):
+        print("  ".join([f"{weight:>6}", *(f"{100 * each:6.2f}" for each in accuracies), name]))
+    best = found.best_stream()
+    print(f"against {best} alone, {len(found.repaired(best))} clips were repaired and {len(found.broken(best))} broken")
+    print(f"written to {arguments['out']}")
+
+
 def _predict(rest: Sequence[str]) -> None:
     from amanet.predict import predict
 
@@ -178,6 +193,7 @@ HANDLERS: dict[str, Callable[[Sequence[str]], None]] = {
     "prepare": _prepare,
     "train": _train,
     "evaluate": _evaluate,
+    "fuse": _fuse,
     "predict": _predict,
     "show": _show,
     "cost": _cost,

@@ -1,0 +1,114 @@
+"""The verb ``fuse``: the scores of several runs joined into one result."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+from amanet.checkpoint import make_folder, write_file
+from amanet.data.dataset import Part
+from amanet.errors import RunError
+from amanet.evaluate import evaluate
+from amanet.experiment import EXPERIMENT_FILE, read_experiment
+from amanet.fusion import Fusion, join, search_weights
+from amanet.metrics import Scores, accuracy
+from amanet.pictures import save_figure, stream_bars
+
+FUSION_FILE = "fusion.json"
+
+
+def fuse(
+    out: Path,
+    runs: Sequence[Path],
+    weights: Literal["equal", "search"] | tuple[float, ...] = "equal",
+    part: Part = "test",
+    *,
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+) -> Fusion:
+    """Join the scores of runs by sample name: the weighted sum of their probabilities.
+
+    A run that was not scored on the part yet is evaluated first. Leaves in ``out`` the fused scores (``scores-PART.parquet``), weights and
+    accuracies (``fusion.json``), every clip that fusion repaired or broke (``changed.csv``) and a picture (``streams.png``).
+
+    Args:
+        out: folder to write.
+        runs: folders of finished trainings, usually one a stream.
+        weights: ``equal``; one number a run, as ``[0.6,0.6,0.4,0.4]``; or ``search``, which looks for the best ones on the performers that
+            all runs held out of training (``--validation_performers``), never on the part that is scored.
+        part: the clips to score.
+        accelerator: ``auto`` takes a GPU where there is one.
+
+    Raises:
+        RunError: runs differ in samples, labels, classes, layout or benchmark, one is unfinished, or the weights do not fit.
+    """
+    names = stream_names(runs)
+    if weights == "search":
+        chosen = search_weights(_scores(names, runs, "validation", accelerator))
+    else:
+        chosen = None if weights == "equal" else weights
+    found = join(_scores(names, runs, part, accelerator), chosen)
+    make_folder(out)
+    found.fused.write(out / f"scores-{part}.parquet")
+    write_file(out / "changed.csv", _changes(found).encode())
+    write_file(out / FUSION_FILE, json.dumps(_summary(found, runs, weights, part), indent=2).encode())
+    title = f"{found.fused.source['benchmark']}, {len(found.fused.sample):,} {part} clips"
+    save_figure(stream_bars(found.table(), title=title), out / "streams.png")
+    return found
+
+
+def stream_names(runs: Sequence[Path]) -> list[str]:
+    """Runs by their streams; by their folders too where several are of one stream."""
+    streams = [read_experiment(run / EXPERIMENT_FILE).stream for run in runs]
+    counts = Counter(streams)
+    names = [stream if counts[stream] == 1 else f"{stream} ({run.name})" for stream, run in zip(streams, runs, strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{stream} ({run})" for stream, run in zip(streams, runs, strict=True)]
+    if len(set(names)) < len(names):
+        raise RunError("a run is named twice", got=", ".join(map(str, runs)), cure="name each run once, and weigh it with --weights")
+    return names
+
+
+def _scores(names: list[str], runs: Sequence[Path], part: Part, accelerator: Literal["auto", "cpu", "cuda", "mps"]) -> dict[str, Scores]:
+    """The scores of every run on a part, computed where a run has none yet."""
+    found: dict[str, Scores] = {}
+    for name, run in zip(names, runs, strict=True):
+        if part == "validation" and not read_experiment(run / EXPERIMENT_FILE).validation_performers:
+            raise RunError(
+                "weights are searched on performers held out of training, and this run held out none",
+                where=run,
+                cure="train every stream with --validation_performers, or give the weights, or leave them equal",
+            )
+        path = run / f"scores-{part}.parquet"
+        found[name] = Scores.read(path) if path.is_file() else evaluate(run, part, accelerator=accelerator)
+    return found
+
+
+def _changes(found: Fusion) -> str:
+    """Every clip that fusion repaired or broke for some stream: its class, what each stream says, and what all together say."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["sample", "class", *found.streams, "fused"])
+    changed = {sample for name in found.streams for sample in (*found.repaired(name), *found.broken(name))}
+    names = found.fused.class_names
+    answers = [scores.logits.argmax(-1) for scores in (*found.streams.values(), found.fused)]
+    for row, sample in enumerate(found.fused.sample):
+        if sample in changed:
+            table.writerow([sample, names[found.fused.label[row]], *(names[answer[row]] for answer in answers)])
+    return text.getvalue()
+
+
+def _summary(found: Fusion, runs: Sequence[Path], weights: object, part: str) -> dict[str, object]:
+    return {
+        "runs": [str(run.resolve()) for run in runs],
+        "streams": list(found.streams),
+        "weights": found.weights,
+        "weights_chosen": "given" if isinstance(weights, tuple) else weights,
+        "part": part,
+        "top1_to_top5": found.table(),
+        "accuracy": asdict(accuracy(found.fused)),
+        "changed": {name: {"repaired": found.repaired(name), "broken": found.broken(name)} for name in found.streams},
+    }
