@@ -71,7 +71,7 @@ def test_the_parts_add_up() -> None:
     for block, flops in blocks.items():
         parts = {name: part for name, part in found.items() if name.startswith(f"{block}.")}
         slots = {name.removeprefix(f"{block}.") for name in parts}
-        assert slots == {"path.sfem", "path.ff", "path.jf", "path.ms_tcn", "windows.0", "tail"}
+        assert slots == {"path.sfem", "path.ff", "path.jf", "path.ms_tcn", "windows.stfem", "tail"}
         assert sum(parts.values()) == flops
 
 

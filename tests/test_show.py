@@ -18,7 +18,7 @@ from amanet.show import show
 from fabricate.road import TRAINING, Road, walk_road
 from fabricate.stores import fabricate_clip, write_store
 
-PICTURES = ["learning_curves", "confusion_test", "clip", "correlations", "groups", "dp_parts"]
+PICTURES = ["learning_curves", "confusion_test", "clip", "groups", "correlations", "dp_parts"]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,15 @@ def assert_pictures(paths: list[Path]) -> None:
 def test_a_run_gives_its_pictures(road: Road) -> None:
     written = show(road.run)
     assert written == [road.run / "figures" / f"{name}.png" for name in PICTURES]
+    assert_pictures(written)
+
+
+def test_a_network_without_attention_has_no_correlations_to_draw(road: Road, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    slots = [f"--network.block.{slot}" for slot in ("spatial=ms_gcn", "temporal=ms_tcn+ms_tcn", "spatio_temporal=ms_g3d")]
+    assert main([str(part) for part in ("train", run, "--store", road.store, *TRAINING, "--network.dp", "none", *slots)]) == 0
+    written = show(run)
+    assert [path.stem for path in written] == [name for name in PICTURES if name != "correlations"]
     assert_pictures(written)
 
 

@@ -39,7 +39,7 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None) -> l
     """Draw what there is to see.
 
     A run gives its learning curves, its confusion matrix, and for one clip the prediction, the correlations between joints (the paper's
-    Fig. 8) and the frames of DP (Fig. 3). A store or a raw file gives the film strip of a clip.
+    Fig. 8, where the network has SFEM) and the frames of DP (Fig. 3). A store or a raw file gives the film strip of a clip.
 
     Args:
         what: a run folder, a store, or a raw file.
@@ -107,11 +107,12 @@ def _clip_figures(clip: SkeletonClip, network: Network, experiment: Experiment, 
     probabilities = network(batch.joints, batch.present).softmax(-1)[0].double().numpy()
     figures = {
         "clip": hero(clip, layout, store.class_names, probabilities, matrices, pose_of_network, view=view)
-        if network_layout == layout
+        if matrices and network_layout == layout
         else film_strip(clip.joints, clip.present, layout, view=view),
-        "correlations": joint_correlations(matrices, pose_of_network, network_layout, view=view),
         "groups": groups_picture(layout, pose, view=view),
     }
+    if matrices:
+        figures["correlations"] = joint_correlations(matrices, pose_of_network, network_layout, view=view)
     alien = DP(layout, "vel+acc+alien", experiment.network.alien, experiment.network.alien_scale).alien
     assert alien is not None
     places = torch.from_numpy(pose)[None, None, None, :, : layout.num_axes]
@@ -121,12 +122,15 @@ def _clip_figures(clip: SkeletonClip, network: Network, experiment: Experiment, 
 
 
 def _correlations(network: Network, batch: ClipBatch, layout: SkeletonLayout) -> dict[str, Float[np.ndarray, "joint joint"]]:
-    """The panels of Fig. 8: the bone graph, what the last SFEM learned, and both together; means over frames of the first body."""
+    """The panels of Fig. 8: the bone graph, what the last SFEM learned, and both together; means over frames of the first body.
+
+    A network without SFEM has none.
+    """
     matrices = {"bones alone": normalise_symmetric(with_self_loops(adjacency(layout)))}
     for name, weight in (("learned alone", 0.0), ("both, as trained", None)):
         spatial = network.explain(batch.joints, batch.present, weight).blocks[-1].spatial
         if spatial is None:
-            raise RunError("this network has no SFEM, so it has no spatial correlations to draw")
+            return {}
         matrices[name] = spatial[0].mean(0).double().numpy()
     return matrices
 

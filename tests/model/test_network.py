@@ -1,5 +1,6 @@
 """The whole network: its size, its invariances, what it explains, and its choices."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import get_args
 
@@ -10,7 +11,8 @@ from torch import Tensor
 from amanet.cost import count_operations
 from amanet.errors import ExperimentError
 from amanet.model import BlockConfig, Network, NetworkConfig
-from amanet.model.block import TemporalChoice
+from amanet.model.block import OrderChoice, SpatialChoice, SpatioTemporalChoice, TemporalChoice
+from amanet.model.presets import amanet, hybrid, msg3d
 from amanet.skeleton import STREAMS, layout_names, load_layout
 
 TINY = NetworkConfig(width=6)
@@ -65,14 +67,57 @@ def test_any_length_and_any_number_of_bodies(frames: int, bodies: int) -> None:
     assert found.isfinite().all()
 
 
-@pytest.mark.parametrize("temporal", get_args(TemporalChoice))
-@pytest.mark.parametrize("order", ["spatial-first", "temporal-first"])
-@pytest.mark.parametrize("spatio_temporal", ["stfem", "none"])
-def test_every_filling_of_the_slots_trains(temporal: TemporalChoice, order: str, spatio_temporal: str) -> None:
-    block = BlockConfig(temporal=temporal, order=order, spatio_temporal=spatio_temporal)  # type: ignore[arg-type]
+def slot_fillings() -> list[BlockConfig]:
+    """Every filling of every slot, the other slots as they are in AMANet, in both orders."""
+    orders: tuple[OrderChoice, ...] = get_args(OrderChoice)
+    return [
+        BlockConfig(**{slot: filling}, order=order)
+        for order in orders
+        for slot, choice in (("spatial", SpatialChoice), ("temporal", TemporalChoice), ("spatio_temporal", SpatioTemporalChoice))
+        for filling in get_args(choice)
+    ]
+
+
+@pytest.mark.parametrize(
+    "block", slot_fillings(), ids=lambda block: f"{block.spatial},{block.temporal},{block.spatio_temporal},{block.order}"
+)
+def test_every_filling_of_the_slots_trains(block: BlockConfig) -> None:
     network = make(replace(TINY, block=block)).train()
     network(draw_joints()).logsumexp(-1).sum().backward()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters() if weight.requires_grad)
+
+
+@pytest.mark.parametrize(
+    "block", slot_fillings(), ids=lambda block: f"{block.spatial},{block.temporal},{block.spatio_temporal},{block.order}"
+)
+def test_every_filling_of_the_slots_explains_what_attention_it_has(block: BlockConfig) -> None:
+    network, joints = make(replace(TINY, block=block)), draw_joints()
+    found = network.explain(joints)
+    torch.testing.assert_close(found.logits, network(joints))
+    for each in found.blocks:
+        assert (each.spatial is not None) == ("sfem" in block.spatial)
+        assert bool(each.windows) == ("stfem" in block.spatio_temporal)
+        assert (each.frames is not None) == (block.temporal in ("tfem", "ff+ms_tcn"))
+
+
+@pytest.mark.parametrize(("preset", "weights"), [(amanet, 2_758_804), (msg3d, 3_194_595), (hybrid, 4_691_275)])
+def test_presets_have_as_many_weights_as_documented(preset: Callable[[], NetworkConfig], weights: int) -> None:
+    assert count(make(preset(), classes=60)) == weights
+
+
+@pytest.mark.parametrize(
+    ("slots", "weights"),
+    [({"spatial": "sfem+ms_gcn"}, 3_380_406), ({"temporal": "tfem"}, 3_738_595), ({"spatio_temporal": "stfem+ms_g3d"}, 3_936_093)],
+)
+def test_variants_of_msg3d_have_as_many_weights_as_documented(slots: dict[str, str], weights: int) -> None:
+    config = msg3d()
+    assert count(make(replace(config, block=replace(config.block, **slots)), classes=60)) == weights  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scales", ["spatial_scales", "window_scales"])
+def test_graph_convolutions_without_a_scale_are_refused(scales: str) -> None:
+    with pytest.raises(ExperimentError, match="have scales"):
+        NetworkConfig(block=BlockConfig(**{scales: 0}))  # type: ignore[arg-type]
 
 
 def test_scores_of_a_clip_do_not_depend_on_its_neighbours() -> None:

@@ -3,6 +3,8 @@
 Features of one body are (frame, joint, channel). Linear maps are given as (weight, bias) with weight (out, in).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 Array = np.ndarray
@@ -228,3 +230,43 @@ def dilated_convolution(x: Array, kernel: Array, bias: Array, dilation: int, str
 def max_pool(x: Array, stride: int) -> Array:
     """The largest of three frames."""
     return np.array([np.max(x[max(t - 1, 0) : t + 2], axis=0) for t in range(0, len(x), stride)])
+
+
+def graph_conv_loop(
+    features: Array, bones: Array, scales: Sequence[int], residual: Array, weight: Array, bias: Array, window: int, stride: int
+) -> Array:
+    """Graph convolution over scales (MS-G3D), node by node; (clip, frame, joint, channel) to (clip, window, node, channel)."""
+    clips, frames, joints, channels = features.shape
+    nodes = window * joints
+    linked = np.array([[i % joints == j % joints or bones[i % joints, j % joints] for j in range(nodes)] for i in range(nodes)]) * 1.0
+    if window == 1:
+        linked = bones
+    graph = []
+    for k in scales:
+        near = np.array([[i == j or steps_between(linked, i, j) == k for j in range(nodes)] for i in range(nodes)]) * 1.0
+        degree = near.sum(1)
+        graph.append(near / np.sqrt(np.outer(degree, degree)))
+    starts = range(-((window - 1) // 2), frames - (window - 1) // 2, stride)
+    output = np.tile(bias, (clips, len(starts), nodes, 1)).astype(np.float64)
+    for clip in range(clips):
+        for index, start in enumerate(starts):
+            inside = [
+                features[clip, frame] if 0 <= frame < frames else np.zeros((joints, channels)) for frame in range(start, start + window)
+            ]
+            tokens = np.concatenate(inside)
+            for scale in range(len(scales)):
+                theta = weight[:, scale * channels : (scale + 1) * channels]
+                for node in range(nodes):
+                    for source in range(nodes):
+                        output[clip, index, node] += (graph[scale][node, source] + residual[scale, node, source]) * (theta @ tokens[source])
+    return output
+
+
+def steps_between(linked: Array, start: int, end: int) -> int:
+    """Links on the shortest way between two nodes, by a search in breadth."""
+    reached, edge, steps = {start}, {start}, 0
+    while end not in reached:
+        edge = {j for i in edge for j in range(len(linked)) if linked[i, j]} - reached
+        reached |= edge
+        steps += 1
+    return steps

@@ -1,6 +1,7 @@
 """One block with three slots, spatial, temporal and spatio-temporal; AMANet and everything it is compared with are made of it (Fig. 6)."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,13 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amanet.model.attention import SFEM, STFEM, Features, FrameFeatures, JointFeatures, Mapped
+from amanet.model.graph_conv import G3D, MSGCN
 from amanet.model.temporal_conv import MSTCN
 from amanet.skeleton import SkeletonLayout
 
-SpatialChoice = Literal["sfem"]
+SpatialChoice = Literal["sfem", "gcn", "ms_gcn", "sfem+ms_gcn"]
 TemporalChoice = Literal["tfem", "jf+ms_tcn", "ff+ms_tcn", "ms_tcn+ms_tcn"]
-SpatioTemporalChoice = Literal["stfem", "none"]
+SpatioTemporalChoice = Literal["stfem", "g3d", "ms_g3d", "stfem+ms_g3d", "none"]
 OrderChoice = Literal["spatial-first", "temporal-first"]
+
+BONES = (1,)
+"""The scales of a plain graph convolution: direct neighbours, and the node itself."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +28,19 @@ class BlockConfig:
     """The parts of a block and their hyper-parameters.
 
     Attributes:
-        spatial: spatial slot.
+        spatial: spatial slot; ``gcn`` has the bones alone as its graph, ``sfem+ms_gcn`` puts SFEM in front of MS-GCN (Table 4).
         temporal: temporal slot; ``tfem`` is FF, JF and MS-TCN in series (Table 5).
-        spatio_temporal: spatio-temporal slot.
+        spatio_temporal: spatio-temporal slot; ``g3d`` has the tiled bones alone as its graph, ``stfem+ms_g3d`` puts STFEM in front of
+            MS-G3D (Table 6).
         order: whether the spatial or the temporal slot comes first (Table 9).
         alpha: weight of the bone graph in SFEM (Tables 3-4).
         beta: weight of the tiled bone graph in STFEM (Tables 6-7).
         learn_weights: train alpha and beta instead of fixing them.
         heads: attention heads of SFEM and STFEM; the paper has one.
         group: frames of a group of FF, g, and length of its convolution, R (Table 5).
-        windows: frames of the windows of STFEM, tau; their outputs are summed.
+        windows: frames of the windows of STFEM and G3D, tau; their outputs are summed.
+        spatial_scales: distances, from 0, of MS-GCN; MS-G3D has 13 for NTU RGB+D and 8 for Kinetics-Skeleton.
+        window_scales: distances, from 0, of MS-G3D; it has 6 for NTU RGB+D and 8 for Kinetics-Skeleton.
         tail: end the block with one MS-TCN, as MS-G3D's blocks do.
     """
 
@@ -46,6 +54,8 @@ class BlockConfig:
     heads: int = 1
     group: int = 5
     windows: tuple[int, ...] = (3, 5)
+    spatial_scales: int = 13
+    window_scales: int = 6
     tail: bool = True
 
 
@@ -89,24 +99,13 @@ class Block(nn.Module):
         temporal = _temporal_slot(config, temporal_channels, stride)
         self.path = nn.Sequential(OrderedDict({**spatial, **temporal} if spatial_first else {**temporal, **spatial}))
         inner = out_channels if widen_windows else in_channels
-        self.windows = nn.ModuleList(
-            STFEM(
-                layout,
-                (in_channels, inner, out_channels),
-                window,
-                stride,
-                config.beta,
-                learn_weight=config.learn_weights,
-                heads=config.heads,
-            )
-            for window in (config.windows if config.spatio_temporal == "stfem" else ())
-        )
+        self.windows = _spatio_temporal_slot(config, layout, (in_channels, inner, out_channels), stride)
         self.tail = MSTCN((out_channels, out_channels)) if config.tail else nn.Identity()
 
     def forward(self, features: Features) -> Mapped:
         output = self.path(features)
-        for window in self.windows:
-            output = output + window(features)
+        if len(self.windows):
+            output = output + self.windows(features)
         return self.tail(F.relu(output))
 
     def explain(self, features: Features, graph_weight: float | None = None) -> tuple[Mapped, Correlations]:
@@ -121,14 +120,64 @@ class Block(nn.Module):
             elif isinstance(module, JointFeatures):
                 found.joint_frames = module.correlations(path)
             path = module(path)
-        for window in self.windows:
-            assert isinstance(window, STFEM)
-            found.windows[window.window] = window.correlations(features, graph_weight)
+        for window in self.windows.modules():
+            if isinstance(window, STFEM):  # where there is one, it is the first to see the features
+                found.windows[window.window] = window.correlations(features, graph_weight)
         return self(features), found
 
 
+class WindowSum(nn.ModuleList):
+    """Modules over windows of several lengths; their outputs are added."""
+
+    def forward(self, features: Features) -> Mapped:
+        output, *others = (module(features) for module in self)
+        for other in others:
+            output = output + other
+        return output
+
+
 def _spatial_slot(config: BlockConfig, layout: SkeletonLayout, channels: tuple[int, int]) -> dict[str, nn.Module]:
-    return {"sfem": SFEM(layout, channels, config.alpha, learn_weight=config.learn_weights, heads=config.heads)}
+    """The parts of the spatial slot in call order; SFEM in front of MS-GCN keeps the channels."""
+    in_channels, _ = channels
+
+    def sfem(channels: tuple[int, int]) -> nn.Module:
+        return SFEM(layout, channels, config.alpha, learn_weight=config.learn_weights, heads=config.heads)
+
+    match config.spatial:
+        case "sfem":
+            return {"sfem": sfem(channels)}
+        case "gcn":
+            return {"gcn": MSGCN(layout, channels, BONES)}
+        case "ms_gcn":
+            return {"ms_gcn": MSGCN(layout, channels, range(config.spatial_scales))}
+        case "sfem+ms_gcn":
+            return {"sfem": sfem((in_channels, in_channels)), "ms_gcn": MSGCN(layout, channels, range(config.spatial_scales))}
+
+
+def _spatio_temporal_slot(config: BlockConfig, layout: SkeletonLayout, channels: tuple[int, int, int], stride: int) -> nn.Sequential:
+    """The parts of the spatio-temporal slot in call order; STFEM in front of MS-G3D keeps the channels and the frames."""
+    in_channels, _, _ = channels
+
+    def stfem(channels: tuple[int, int, int], stride: int) -> WindowSum:
+        more = {"learn_weight": config.learn_weights, "heads": config.heads}
+        return WindowSum(STFEM(layout, channels, window, stride, config.beta, **more) for window in config.windows)
+
+    def g3d(scales: Sequence[int]) -> WindowSum:
+        return WindowSum(G3D(layout, channels, scales, window, stride) for window in config.windows)
+
+    match config.spatio_temporal:
+        case "stfem":
+            parts = {"stfem": stfem(channels, stride)}
+        case "g3d":
+            parts = {"g3d": g3d(BONES)}
+        case "ms_g3d":
+            parts = {"ms_g3d": g3d(range(config.window_scales))}
+        case "stfem+ms_g3d":
+            front = stfem((in_channels, in_channels, in_channels), stride=1)
+            parts = {"stfem": front, "relu": nn.ReLU(), "ms_g3d": g3d(range(config.window_scales))}
+        case "none":
+            parts = {}
+    return nn.Sequential(OrderedDict(parts))
 
 
 def _temporal_slot(config: BlockConfig, channels: tuple[int, int], stride: int) -> dict[str, nn.Module]:

@@ -48,6 +48,9 @@ class NetworkConfig:
             )
         if not self.block.windows or min(self.block.windows) < 1:
             raise ExperimentError("windows of STFEM are lengths in frames", expected="1 or more each", got=self.block.windows)
+        if min(self.block.spatial_scales, self.block.window_scales) < 1:
+            got = f"{self.block.spatial_scales} within frames, {self.block.window_scales} in windows"
+            raise ExperimentError("graph convolutions have scales", expected="1 or more", got=got)
         if self.block.group < 1:
             raise ExperimentError("a group of FF holds frames", expected="1 or more", got=self.block.group)
         if not 0 <= self.dropout < 1:
