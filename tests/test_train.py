@@ -136,6 +136,24 @@ def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(undisturbed: Path, st
     assert weights_digest(run) == weights_digest(undisturbed)
 
 
+def test_two_trainings_of_one_run_are_refused(store: ClipStore, tmp_path: Path) -> None:
+    """While one trains, another is told so and changes nothing; when the first is killed, its lock is no obstacle."""
+    run = new_run(tmp_path / "run", tiny_experiment(store, recipe=replace(TINY_RECIPE, epochs=400)))
+    process = start(run)
+    while not (run / "metrics.jsonl").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    with pytest.raises(RunError, match="another process is training"):
+        resume(run)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    for state in StateFolder(run).files():
+        state.path.unlink()
+    write_experiment(tiny_experiment(store), run / "experiment.yaml")
+    resume(run)
+    assert not (run / ".training").exists()
+
+
 def test_resuming_at_the_end_of_an_epoch(undisturbed: Path, store: ClipStore, tmp_path: Path) -> None:
     """A run whose last state is that of a finished epoch goes on with the order of the next one."""
     run = new_run(tmp_path / "run", tiny_experiment(store, recipe=replace(TINY_RECIPE, epochs=2, milestones=())))

@@ -4,7 +4,6 @@ The files are cut into chunks, several processes turn chunks into shards in a fo
 into the store. A preparation that was stopped at any moment goes on where it was when it is started again, and ends with the same bytes.
 """
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -34,6 +33,7 @@ from amanet.data.shards import Chunk, Dropped, cut_chunks, is_made, make_shard, 
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter, check_place
 from amanet.errors import ExperimentError, StoreError
+from amanet.lock import alone
 from amanet.skeleton import load_layout
 
 
@@ -70,7 +70,11 @@ def prepare(
     if workers < 1:
         raise ExperimentError("workers must be 1 or more", got=workers)
     raw = [raw] if isinstance(raw, Path) else raw
-    with _explaining_disk_errors(out), _alone(out.with_name(out.name + ".lock")):
+    lock = out.with_name(out.name + ".lock")
+    with (
+        _explaining_disk_errors(out),
+        alone(lock, StoreError("another process is preparing this store", where=lock, cure="wait until it is done")),
+    ):
         check_place(out, overwrite)
         members, dropped = _choose(source, list_members(raw, source.suffix))
         folder = out.with_name(out.name + ".partial")
@@ -93,25 +97,6 @@ def prepare(
 
 def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Holds a lock that dies with this process, however it ends; refuses where another process holds it."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not lock.exists() or not os.path.samestat(lock.stat(), os.fstat(descriptor)):
-            raise BlockingIOError  # its holder removed it between the two lines above
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise StoreError("another process is preparing this store", where=lock, cure="wait until it is done") from error
-    try:
-        yield
-    finally:
-        lock.unlink()
-        os.close(descriptor)
 
 
 @contextmanager

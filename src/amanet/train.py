@@ -8,7 +8,7 @@ import json
 import math
 import time
 import warnings
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities import rank_zero_only
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import SGD
@@ -29,12 +30,15 @@ from amanet.errors import RunError, TrainingError
 from amanet.events import EventLog
 from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, Machine, Recipe, read_experiment, write_experiment
 from amanet.interrupt import StopRequest
+from amanet.lock import alone
 from amanet.metrics import Accuracy, Scores, accuracy
 from amanet.model import Network, synchronise_statistics
 from amanet.progress import TrainingDisplay
 from amanet.scoring import score_clips, score_source
 from amanet.skeleton import ClipBatch
 from amanet.trained import NetworkCard, save_trained
+
+LOCK_FILE = ".training"
 
 
 @dataclass
@@ -123,12 +127,15 @@ class _Training:
         )
 
     def go(self, *, resuming: bool = False) -> Accuracy:
-        self.fabric.launch()
+        with self._alone():
+            self.fabric.launch()
+            return self._train(resuming)
+
+    def _train(self, resuming: bool) -> Accuracy:
         self._build()
         if resuming:
             self._restore()
         elif self.fabric.global_rank == 0:
-            make_folder(self.run)
             write_experiment(self.experiment, self.run / EXPERIMENT_FILE)
         self.fabric.barrier()
         logs_events = self.machine.tensorboard and self.fabric.global_rank == 0
@@ -140,6 +147,14 @@ class _Training:
                 self._train_epoch()
                 self._end_epoch()
         return self._finish()
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """The run folder for this training alone; of its processes, the first takes the lock, before it starts the others."""
+        if rank_zero_only.rank:  # pyright: ignore[reportFunctionMemberAccess] (known before the launch, from the environment)
+            return nullcontext()
+        make_folder(self.run)
+        lock = self.run / LOCK_FILE
+        return alone(lock, RunError("another process is training this run", where=self.run, cure="wait until it is done, or stop it"))
 
     def _build(self) -> None:
         torch.manual_seed(self.experiment.seed)
