@@ -23,6 +23,7 @@ REQUIRED: dict[str, list[str]] = {
     "prepare": ["ntu60", "store", "raw"],
     "train": ["run", "--benchmark", "ntu60-xsub", "--store", "store"],
     "evaluate": ["run"],
+    "ablate": ["table9", "out", "--benchmark", "ntu60-xsub", "--store", "store"],
     "fuse": ["fused", "run", "run"],
     "predict": ["run", "clip.skeleton"],
     "show": ["run"],

@@ -18,6 +18,7 @@ VERBS = {
     "prepare": "read a raw archive or folder into a store that trains fast",
     "train": "train one stream of a network, or go on with a stopped run",
     "evaluate": "score a trained run on its test part",
+    "ablate": "train and compare the rows of a table of the paper, or of your own",
     "fuse": "join the scores of several streams into one result",
     "predict": "name the actions in raw clips",
     "show": "draw a run, a stored clip or a raw file",
@@ -111,11 +112,11 @@ def _train(rest: Sequence[str]) -> None:
     _report_training(found.run, lambda: train(experiment, found.run, machine))
 
 
-def _take(kind: Callable[..., Settings], found: "Namespace") -> Settings:
-    """The dataclass whose fields stand among the flags."""
+def _take(kind: Callable[..., Settings], found: "Namespace", **others: Any) -> Settings:
+    """The dataclass whose fields stand among the flags, but for ``others``."""
     from dataclasses import fields
 
-    return kind(**{field.name: found[field.name] for field in fields(cast("Any", kind))})
+    return kind(**{field.name: found[field.name] for field in fields(cast("Any", kind)) if field.name not in others}, **others)
 
 
 def _resume_arguments(rest: Sequence[str]) -> tuple[Path, Any]:
@@ -150,6 +151,21 @@ def _evaluate(rest: Sequence[str]) -> None:
     print(f"{scores.source['benchmark']}, {scores.source['stream']} stream, {scores.source['part']} part, {len(scores.sample):,} clips")
     print(f"top-1 {found.top1:.2%}   top-5 {found.top5:.2%}   mean per class {found.per_class:.2%}   loss {found.loss:.4f}")
     print(f"scores: {arguments['run'] / 'scores-'}{scores.source['part']}.parquet")
+
+
+def _ablate(rest: Sequence[str]) -> None:
+    from amanet.ablate import ablate
+    from amanet.experiment import Experiment, Machine
+
+    parser = _parser("ablate")
+    parser.add_function_arguments(ablate, as_positional=True, skip={"experiment", "machine"})
+    parser.add_class_arguments(Experiment, skip={"seed"})
+    parser.add_class_arguments(Machine)
+    found = _parse(parser, rest)
+    experiment, machine = _take(Experiment, found, seed=0), _take(Machine, found)
+    options = {name: found[name] for name in ("seeds", "folds", "jobs")}
+    for result in ablate(found.table, found.out, experiment, machine, **options):
+        print(f"\n{result.markdown()}\nwritten to {found.out / result.table.name}.md")
 
 
 def _fuse(rest: Sequence[str]) -> None:
@@ -193,6 +209,7 @@ HANDLERS: dict[str, Callable[[Sequence[str]], None]] = {
     "prepare": _prepare,
     "train": _train,
     "evaluate": _evaluate,
+    "ablate": _ablate,
     "fuse": _fuse,
     "predict": _predict,
     "show": _show,

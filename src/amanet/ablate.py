@@ -1,0 +1,128 @@
+"""The verb ``ablate``: every row of a table of the paper, or of one's own, trained and compared."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from amanet.ablation import Row, Table, load_table, table_names
+from amanet.ablation_result import RowResult, TableResult
+from amanet.checkpoint import make_folder, write_file
+from amanet.cost import count_operations
+from amanet.data.store import ClipStore
+from amanet.errors import ExperimentError, RunError
+from amanet.experiment import Experiment, Machine, to_plain
+from amanet.fusion import join
+from amanet.metrics import Scores, top_k
+from amanet.model import Network
+from amanet.training_pool import is_finished, train_all
+
+Wanted = dict[tuple[str, int, str], Experiment]
+"""Experiments by row, seed and benchmark."""
+
+
+def ablate(
+    table: str,
+    out: Path,
+    experiment: Experiment,
+    machine: Machine = Machine(),
+    *,
+    seeds: tuple[int, ...] = (0, 1),
+    folds: tuple[str, ...] = (),
+    jobs: int = 1,
+) -> list[TableResult]:
+    """Train the rows of a table that are not trained yet, and write the table.
+
+    Runs lie in ``OUT/runs`` and are shared by all tables that need them: one of equal settings is trained once. Stopped at any moment, the
+    same command goes on where it was. The table goes to ``OUT/TABLE.md``, and with all numbers to ``OUT/TABLE.json``.
+
+    Args:
+        table: ``table1`` to ``table9``, ``fig7``, ``choices``, ``all`` of them, or a YAML file with a table of your own.
+        out: folder for runs and tables.
+        experiment: what the table leaves open: data, sampling, recipe, width.
+        machine: where each training computes.
+        seeds: a run for each; the table shows their mean and standard deviation.
+        folds: benchmarks to average over, as the five folds of SBU; only the experiment's own where none are named.
+        jobs: trainings at once.
+
+    Raises:
+        ExperimentError: a table or one of its settings does not exist.
+        RunError: trainings failed; the tables are written without them.
+    """
+    if not seeds or jobs < 1:
+        raise ExperimentError("there is nothing to train", expected="one seed or more, one job or more", got=f"seeds {seeds}, {jobs} jobs")
+    tables = [load_table(name) for name in (table_names() if table == "all" else [table])]
+    benchmarks = folds or (experiment.benchmark,)
+    wanted = {each.name: _experiments(each, experiment, seeds, benchmarks) for each in tables}
+    runs = {run_folder(out, each): each for experiments in wanted.values() for each in experiments.values()}
+    make_folder(out)
+    failed = train_all(runs, machine, jobs)
+    found = [_result(each, wanted[each.name], out, seeds, benchmarks) for each in tables]
+    for result in found:
+        write_file(out / f"{result.table.name}.json", json.dumps(to_plain(result), indent=1).encode())
+        write_file(out / f"{result.table.name}.md", result.markdown().encode())
+    if failed:
+        run, reason = next(iter(failed.items()))
+        raise RunError(
+            f"{len(failed)} of {len(runs)} trainings failed; the tables are written without them",
+            where=run,
+            got=reason,
+            cure="mend what the log of each says and give the same command again",
+        )
+    return found
+
+
+def run_folder(out: Path, experiment: Experiment) -> Path:
+    """The folder of an experiment: its stream, seed, and the hash of all its settings."""
+    digest = hashlib.sha256(json.dumps(to_plain(experiment), sort_keys=True).encode()).hexdigest()[:10]
+    return out / "runs" / f"{experiment.benchmark}-{experiment.stream}-{digest}-seed{experiment.seed}"
+
+
+def _experiments(table: Table, start: Experiment, seeds: Sequence[int], benchmarks: Sequence[str]) -> Wanted:
+    trained = [row for row in table.rows if not row.fuse]
+    return {
+        (row.name, seed, benchmark): table.experiment(row, start, seed, benchmark)
+        for seed in seeds  # a whole table of one seed comes before the next seed
+        for row in trained
+        for benchmark in benchmarks
+    }
+
+
+def _result(table: Table, wanted: Wanted, out: Path, seeds: Sequence[int], benchmarks: Sequence[str]) -> TableResult:
+    example = next(iter(wanted.values()))
+    part = "validation" if example.validation_performers else "test"
+    rows = [_row_result(table, row, wanted, out, seeds, benchmarks, part) for row in table.rows if not row.hidden]
+    return TableResult(table, tuple(rows), tuple(benchmarks), tuple(seeds), part, example)
+
+
+def _row_result(table: Table, row: Row, wanted: Wanted, out: Path, seeds: Sequence[int], benchmarks: Sequence[str], part: str) -> RowResult:
+    """The accuracy of a row for every seed whose runs are all there, each the mean over the benchmarks."""
+    names = [member.name for member in table.members(row)]
+    top: list[tuple[float, ...]] = []
+    for seed in seeds:
+        by_benchmark = [[run_folder(out, wanted[name, seed, benchmark]) for name in names] for benchmark in benchmarks]
+        if all(is_finished(run) for runs in by_benchmark for run in runs):
+            top.append(tuple(np.mean([_top5(names, runs, part) for runs in by_benchmark], axis=0).tolist()))
+    members = [wanted[name, seeds[0], benchmarks[0]] for name in names]
+    costs = [_cost(member) for member in members]
+    return RowResult(row.name, row.paper, sum(cost[0] for cost in costs), sum(cost[1] for cost in costs), tuple(top))
+
+
+def _top5(names: Sequence[str], runs: Sequence[Path], part: str) -> list[float]:
+    """Top-1 to top-5 of a run, or of several joined."""
+    scores = [Scores.read(run / f"scores-{part}.parquet") for run in runs]
+    joined = scores[0] if len(scores) == 1 else join(dict(zip(names, scores, strict=True))).fused
+    return [top_k(joined, k) for k in range(1, 6)]
+
+
+def _cost(experiment: Experiment) -> tuple[int, float]:
+    """Parameters, and operations of one clip, of an experiment's network."""
+    store = ClipStore.open(experiment.store)
+    bodies = experiment.sampling.bodies
+    network = Network(experiment.network, store.layout, len(store.class_names), bodies, experiment.stream)
+    joints = torch.zeros(1, bodies, experiment.sampling.frames, store.layout.num_joints, store.layout.num_coords)
+    weights = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    return weights, count_operations(network, joints)["all"]

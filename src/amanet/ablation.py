@@ -1,0 +1,130 @@
+"""Tables of experiments: rows that differ in a few settings, the runs behind them, and what came of them.
+
+A table is a YAML file. The paper's are in ``amanet/tables``; a user's own has the same form::
+
+    title: What DP adds to MS-G3D
+    paper: NTU RGB+D 60, X-Sub, joint stream      # what the numbers under `paper` are of; leave both out of a table of your own
+    base: {network.block.spatial: ms_gcn}         # settings of every row
+    rows:
+      - {name: MS-G3D, paper: 89.1}
+      - {name: with DP, settings: {network.dp: vel+acc+alien}, paper: 90.2}
+      - {name: both, fuse: [MS-G3D, with DP]}     # the sum of the probabilities of other rows
+
+The first row is the one that the others are compared with. A row may be hidden (``hidden: true``): it is trained to be fused only.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from amanet.errors import ExperimentError
+from amanet.experiment import Experiment, from_plain, to_plain
+
+TABLES = Path(__file__).parent / "tables"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        name: what is written in its first column; rows are told apart by it.
+        settings: dotted names of an experiment's settings and their values, on top of the table's.
+        fuse: names of the rows whose probabilities it adds; such a row has no run of its own.
+        paper: top-1 in percent that the paper states, where it states one.
+        hidden: trained only to be fused.
+    """
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    fuse: tuple[str, ...] = ()
+    paper: float | None = None
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Experiments to compare.
+
+    Attributes:
+        name: of its file.
+        title: what is compared.
+        rows: in the order they are written.
+        base: settings of every row.
+        paper: what the paper's numbers are of.
+        sweep: setting that a picture is drawn over, where the rows are values of one.
+    """
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+    base: dict[str, Any] = field(default_factory=dict)
+    paper: str | None = None
+    sweep: str | None = None
+
+    def __post_init__(self) -> None:
+        names = [row.name for row in self.rows]
+        if not names or len(set(names)) < len(names):
+            raise ExperimentError("a table has rows, each with a name of its own", got=", ".join(names) or "none")
+        if self.paper is None and any(row.paper is not None for row in self.rows):
+            raise ExperimentError("rows have a paper's numbers, and the table does not say what they are of", expected="paper: ...")
+        trained = {row.name for row in self.rows if not row.fuse}
+        for row in self.rows:
+            if unknown := [name for name in row.fuse if name not in trained]:
+                raise ExperimentError(
+                    f"row {row.name!r} fuses rows that are not trained in this table", expected=f"some of {sorted(trained)}", got=unknown
+                )
+            if len(row.fuse) == 1 or (row.fuse and row.settings):
+                raise ExperimentError(f"row {row.name!r} cannot be made", expected="settings, or two or more rows to fuse", got=row)
+
+    def members(self, row: Row) -> list[Row]:
+        """The rows whose runs a row is made of: itself, or those that it fuses."""
+        by_name = {each.name: each for each in self.rows}
+        return [by_name[name] for name in row.fuse] or [row]
+
+    def experiment(self, row: Row, start: Experiment, seed: int, benchmark: str) -> Experiment:
+        """The experiment of a trained row, made from one that has everything the table leaves open.
+
+        Raises:
+            ExperimentError: a setting does not exist, is of another type, or contradicts another.
+        """
+        plain = to_plain(replace(start, seed=seed, benchmark=benchmark))
+        for name, value in {**self.base, **row.settings}.items():
+            _set(plain, name, value, self.name)
+        return from_plain(Experiment, plain, f"{self.name}, row {row.name!r}")
+
+
+def _set(plain: dict[str, Any], name: str, value: Any, table: str) -> None:
+    *parents, last = name.split(".")
+    for parent in parents:
+        plain = plain.get(parent) if isinstance(plain.get(parent), dict) else {}  # pyright: ignore[reportAssignmentType]
+    if last not in plain:
+        raise ExperimentError(f"there is no setting {name!r}", where=table, expected="a name that amanet train --print_config shows")
+    plain[last] = value
+
+
+def table_names() -> list[str]:
+    """The paper's tables and figures that can be run, those of the whole method first."""
+    return sorted((path.stem for path in TABLES.glob("*.yaml")), key=lambda name: (name not in ("table8", "table1"), name))
+
+
+def load_table(what: str) -> Table:
+    """A table of the paper by its name, or one of a user's own by its file.
+
+    Raises:
+        ExperimentError: there is no such table, or it is not what a table is.
+    """
+    path = TABLES / f"{what}.yaml"
+    if not path.is_file():
+        path = Path(what)
+    if not path.is_file():
+        raise ExperimentError("there is no such table", expected=f"one of {', '.join(table_names())}, or a YAML file", got=what)
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"this table cannot be read: {error}", where=path) from error
+    if not isinstance(plain, dict):
+        raise ExperimentError("this is no table", where=path, expected="title and rows", got=type(plain).__name__)
+    return from_plain(Table, {**plain, "name": path.stem}, path)

@@ -1,0 +1,136 @@
+"""Rows trained as a user does it: runs shared, stopped and gone on with, failures that leave the rest alone."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from amanet.ablate import ablate, run_folder
+from amanet.ablation_result import TableResult
+from amanet.cli import main
+from amanet.data.store import ClipStore
+from amanet.errors import RunError
+from amanet.experiment import Machine, to_plain
+from amanet.fusion import join
+from amanet.metrics import Scores, top_k
+from fabricate.runs import tiny_experiment, tiny_store, weights_digest
+from fabricate.stores import fabricate_clip, write_store
+
+TABLE = {
+    "title": "Mine",
+    "rows": [
+        {"name": "joints"},
+        {"name": "bones", "settings": {"stream": "bone"}},
+        {"name": "both", "fuse": ["joints", "bones"]},
+    ],
+}
+ON_CPU = Machine(accelerator="cpu")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
+    return tiny_store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def trained(store: ClipStore, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TableResult]:
+    """A folder with a table of two streams and their sum, two seeds each, two trainings at once."""
+    out = tmp_path_factory.mktemp("ablation")
+    table = write_table(out / "mine.yaml", TABLE)
+    (result,) = ablate(table, out, tiny_experiment(store), ON_CPU, jobs=2)
+    return out, result
+
+
+def write_table(path: Path, table: dict[str, object]) -> str:
+    path.write_text(yaml.safe_dump(table))
+    return str(path)
+
+
+def test_numbers_are_those_of_the_runs(trained: tuple[Path, TableResult], store: ClipStore) -> None:
+    out, result = trained
+    for row, streams in zip(result.rows, (["joint"], ["bone"], ["joint", "bone"]), strict=True):
+        for seed, top in zip((0, 1), row.top, strict=True):
+            runs = [run_folder(out, tiny_experiment(store, stream=stream, seed=seed)) for stream in streams]
+            scores = [Scores.read(run / "scores-test.parquet") for run in runs]
+            joined = scores[0] if len(scores) == 1 else join(dict(zip(streams, scores, strict=True))).fused
+            assert top == pytest.approx([top_k(joined, k) for k in range(1, 6)])
+    assert result.rows[2].parameters == result.rows[0].parameters + result.rows[1].parameters
+    assert result.rows[2].operations == result.rows[0].operations + result.rows[1].operations
+
+
+def test_the_table_is_kept_as_page_and_as_numbers(trained: tuple[Path, TableResult]) -> None:
+    out, result = trained
+    assert (out / "mine.md").read_text() == result.markdown()
+    assert TableResult.read(out / "mine.json") == result
+
+
+def test_equal_settings_are_trained_once(trained: tuple[Path, TableResult], store: ClipStore, tmp_path: Path) -> None:
+    """Another table with a row of the same settings trains only what is new."""
+    out, _ = trained
+    before = {run: weights_digest(run) for run in (out / "runs").iterdir()}
+    times = {run: (run / "weights.safetensors").stat().st_mtime_ns for run in before}
+    other = {"title": "Other", "rows": [{"name": "a"}, {"name": "b", "settings": {"network.alien_scale": 0.5}}]}
+    ablate(write_table(tmp_path / "other.yaml", other), out, tiny_experiment(store), ON_CPU, seeds=(0,))
+    assert len(list((out / "runs").iterdir())) == len(before) + 1
+    assert times == {run: (run / "weights.safetensors").stat().st_mtime_ns for run in before}
+
+
+def test_folds_are_averaged(tmp_path: Path) -> None:
+    samples = [f"S001C00{camera}P00{performer}R001A00{action}" for camera in (1, 2) for performer in (1, 3) for action in (1, 2, 3)]
+    store = write_store(tmp_path / "store", [fabricate_clip(sample, frames=6) for sample in sorted(samples)])
+    table = write_table(tmp_path / "mine.yaml", {"title": "t", "rows": [{"name": "a"}]})
+    (result,) = ablate(table, tmp_path, tiny_experiment(store), ON_CPU, seeds=(0,), folds=("ntu60-xsub", "ntu60-xview"))
+    runs = [run_folder(tmp_path, tiny_experiment(store)), *[run for run in (tmp_path / "runs").iterdir() if "xview" in run.name]]
+    single = [[top_k(Scores.read(run / "scores-test.parquet"), k) for k in range(1, 6)] for run in runs]
+    assert len(runs) == 2
+    assert result.rows[0].top[0] == pytest.approx(np.mean(single, axis=0))
+
+
+def test_a_stopped_table_goes_on(store: ClipStore, trained: tuple[Path, TableResult], tmp_path: Path) -> None:
+    """Stopped by a signal in the middle of a training, the command ends with the weights of an undisturbed one, and leaves no process."""
+    out, undisturbed = trained
+    table = write_table(tmp_path / "mine.yaml", TABLE)
+    settings = tmp_path / "settings.yaml"
+    plain = to_plain(tiny_experiment(store))
+    settings.write_text(yaml.safe_dump({name: value for name, value in plain.items() if name != "seed"}))
+    command = [sys.executable, "-m", "amanet.cli", "ablate", table, tmp_path / "out", "--config", settings, "--accelerator", "cpu"]
+    process = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while not list((tmp_path / "out").glob("runs/*/metrics.jsonl")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert not list((tmp_path / "out").glob("runs/*/.training")), "no training is left behind"
+    assert main([str(part) for part in command[3:]]) == 0
+    for run in (out / "runs").iterdir():
+        twin = tmp_path / "out/runs" / run.name
+        if twin.exists():
+            assert weights_digest(twin) == weights_digest(run)
+    assert TableResult.read(tmp_path / "out/mine.json").rows == undisturbed.rows
+
+
+def test_a_training_that_fails_leaves_the_others_alone(store: ClipStore, tmp_path: Path) -> None:
+    rows = [{"name": "diverges", "settings": {"recipe.learning_rate": 1e30, "recipe.clip_gradient": None}}, {"name": "trains"}]
+    table = write_table(tmp_path / "mine.yaml", {"title": "t", "rows": rows})
+    with pytest.raises(RunError, match="1 of 2 trainings failed") as caught:
+        ablate(table, tmp_path, tiny_experiment(store), ON_CPU, seeds=(0,))
+    assert "the loss is not finite" in str(caught.value)
+    result = TableResult.read(tmp_path / "mine.json")
+    assert (result.rows[0].mean, result.rows[0].top) == (None, ())
+    assert result.rows[1].mean is not None
+    assert "not trained" in (tmp_path / "mine.md").read_text()
+
+
+def test_a_foreign_run_is_not_written_over(store: ClipStore, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "mine.yaml", {"title": "t", "rows": [{"name": "a"}]})
+    run = run_folder(tmp_path, tiny_experiment(store))
+    run.mkdir(parents=True)
+    (run / "experiment.yaml").write_text(yaml.safe_dump(to_plain(tiny_experiment(store, seed=5))))
+    with pytest.raises(RunError, match="another experiment"):
+        ablate(table, tmp_path, tiny_experiment(store), ON_CPU, seeds=(0,))

@@ -1,0 +1,120 @@
+"""Tables: those of the paper, what a table may not be, and the pages that results become."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from amanet.ablation import Row, Table, load_table, table_names
+from amanet.ablation_result import RowResult, TableResult
+from amanet.checkpoint import write_file
+from amanet.errors import ExperimentError, RunError
+from amanet.experiment import Experiment, to_plain
+from fabricate.runs import TINY_NETWORK, TINY_RECIPE, TINY_SAMPLING
+
+START = Experiment("ntu60-xsub", Path("store"), network=TINY_NETWORK, sampling=TINY_SAMPLING, recipe=TINY_RECIPE)
+PAPER = {
+    "table2": {89.1, 89.7, 89.9, 90.2},
+    "table4": {88.4, 88.8, 89.1, 89.5},
+    "table5": {89.1, 89.3, 89.4, 89.6},
+    "table6": {88.5, 88.7, 89.1, 89.3},
+    "table8": {89.2, 90.4, 91.7, 92.1},
+}
+"""Top-1 that the paper's text states, or that follows from a difference it states."""
+
+
+def test_every_table_and_sweep_of_the_paper_is_there() -> None:
+    assert set(table_names()) == {*(f"table{number}" for number in range(1, 10)), "fig7", "choices"}
+    assert table_names()[:2] == ["table1", "table8"], "the results of the whole method come first"
+
+
+@pytest.mark.parametrize("name", table_names())
+def test_every_row_is_an_experiment_of_its_own(name: str) -> None:
+    table = load_table(name)
+    found = [table.experiment(row, START, seed=3, benchmark="ntu60-xview") for row in table.rows if not row.fuse]
+    assert all(each.seed == 3 and each.benchmark == "ntu60-xview" for each in found)
+    assert all(each.recipe == TINY_RECIPE and each.network.width == TINY_NETWORK.width for each in found)
+    assert all(found.count(each) == 1 for each in found)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_numbers_are_those_of_its_text(name: str) -> None:
+    assert {row.paper for row in load_table(name).rows if row.paper is not None} == PAPER[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rows: [", "cannot be read"),
+        ("- a", "no table"),
+        ("title: t\nrows: []", "rows, each with a name"),
+        ("title: t\nrows: [{name: a}, {name: a}]", "rows, each with a name"),
+        ("title: t\nrows: [{name: a, setings: {stream: bone}}]", "setings"),
+        ("title: t\nrows: [{name: a}, {name: b, fuse: [a, c]}]", "not trained in this table"),
+        ("title: t\nrows: [{name: a}, {name: b, fuse: [a]}]", "cannot be made"),
+        ("title: t\nrows: [{name: a}, {name: c}, {name: b, fuse: [a, c], settings: {stream: bone}}]", "cannot be made"),
+        ("title: t\nrows: [{name: a, paper: 90.0}]", "does not say what they are of"),
+        ("title: t\nrows: [{name: a, paper: much}]", "cannot be read"),
+    ],
+)
+def test_what_is_no_table_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ExperimentError, match=message) as caught:
+        load_table(str(path))
+    assert "mine" in str(caught.value) or caught.value.where is None
+
+
+@pytest.mark.parametrize("setting", [{"network.depth": 3}, {"stream.joint": 1}, {"network.dp": "velocity"}, {"recipe.epochs": "many"}])
+def test_a_setting_that_does_not_exist_is_refused(setting: dict[str, object]) -> None:
+    table = Table("mine", "mine", (Row("a", setting),))
+    with pytest.raises(ExperimentError) as caught:
+        table.experiment(table.rows[0], START, 0, "ntu60-xsub")
+    assert "mine" in str(caught.value)
+
+
+def test_an_unknown_table_names_the_known_ones() -> None:
+    with pytest.raises(ExperimentError, match="no such table") as caught:
+        load_table("table10")
+    assert "table9" in str(caught.value)
+
+
+def make_result(**changes: object) -> TableResult:
+    table = Table("mine", "Mine", (Row("a", paper=90.0), Row("b", paper=91.5), Row("c")), paper="somewhere")
+    rows = (
+        RowResult("a", 90.0, 1000, 2e9, ((0.80, 1.0, 1.0, 1.0, 1.0), (0.90, 1.0, 1.0, 1.0, 1.0))),
+        RowResult("b", 91.5, 2000, 3e9, ((0.70, 1.0, 1.0, 1.0, 1.0),)),
+        RowResult("c", None, 3000, 4e9, ()),
+    )
+    return replace(TableResult(table, rows, ("ntu60-xsub",), (0, 1), "test", START), **changes)  # type: ignore[arg-type]
+
+
+def test_a_result_becomes_a_table_with_the_papers_numbers_beside() -> None:
+    lines = make_result().markdown().splitlines()
+    assert lines[4:7] == [
+        "| a | 85.0 ± 7.1 |  | 1,000 | 2 | 90.0 |  |",
+        "| b | 70.0 | -15.0 | 2,000 | 3 | 91.5 | +1.5 |",
+        "| c | not trained |  | 3,000 | 4 |  |  |",
+    ]
+    assert "somewhere" in lines[2]
+    assert "ntu60-xsub, test part" in lines[-1]
+    assert "8 frames, 3 epochs" in lines[-1]
+
+
+def test_a_result_comes_back_as_it_was(tmp_path: Path) -> None:
+    result = make_result()
+    write_file(tmp_path / "mine.json", json.dumps(to_plain(result)).encode())
+    assert TableResult.read(tmp_path / "mine.json") == result
+    (tmp_path / "other.json").write_text("[")
+    with pytest.raises(RunError, match="cannot be read"):
+        TableResult.read(tmp_path / "other.json")
+
+
+def test_own_tables_are_read_from_files(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"title": "Mine", "rows": [{"name": "a"}, {"name": "b", "settings": {"network.dropout": 0.5}}]}))
+    table = load_table(str(path))
+    assert table.name == "mine"
+    assert table.experiment(table.rows[1], START, 0, "ntu60-xsub").network.dropout == 0.5
