@@ -76,7 +76,7 @@ def prepare(
         alone(lock, StoreError("another process is preparing this store", where=lock, cure="wait until it is done")),
     ):
         check_place(out, overwrite)
-        members, dropped = _choose(source, list_members(raw, source.suffix))
+        members, dropped = _choose(source, list_members(raw, source.suffix, source.folders))
         folder = out.with_name(out.name + ".partial")
         chunks = cut_chunks(members, dataset, recipe, folder)
         _make_shards(chunks, folder, workers, skip=on_error == "skip")

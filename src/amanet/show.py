@@ -196,7 +196,7 @@ def _view(recipe: str, layout: SkeletonLayout) -> View:
 def _read_raw(path: Path) -> tuple[SkeletonClip, Dataset]:
     """A raw file by the first data set that knows names like its own."""
     for dataset in DATASETS.values():
-        if path.name.endswith(dataset.suffix) and dataset.holds(path.name.removesuffix(dataset.suffix)):
+        if path.name.endswith(dataset.suffix) and dataset.holds(dataset.sample_of(path)):
             return dataset.read(read_file(path), path, "body-id"), dataset
-    known = ", ".join(dict.fromkeys(dataset.name_example + dataset.suffix for dataset in DATASETS.values()))
+    known = ", ".join(dict.fromkeys(dataset.file_example() for dataset in DATASETS.values()))
     raise FormatError("no data set has files of this name", where=path, expected=f"a name like one of {known}")

@@ -20,6 +20,8 @@ MISSING_LISTS = {"ntu60": "NTU_RGBD_samples_with_missing_skeletons.txt", "ntu120
 def published_names(shared: Path, dataset: str) -> list[str]:
     if dataset == "utd-mhad":
         return [path.stem for path in (shared / "data/utd_mhad/Skeleton").glob("*.mat")]
+    if dataset == "sbu":
+        return [DATASETS[dataset].sample_of(path) for path in (shared / "data/sbu").rglob("*.txt")]
     return lzma.decompress((shared / "data/ntu/lists" / NAME_LISTS[dataset]).read_bytes()).decode().split()
 
 
@@ -53,6 +55,7 @@ def test_ntu60_is_the_beginning_of_ntu120() -> None:
         ("ntu60", 60, "drink water", "walking apart from each other"),
         ("ntu120", 120, "drink water", "finger-guessing game (playing rock-paper-scissors)"),
         ("utd-mhad", 27, "right arm swipe to the left", "squat (two arms stretch out)"),
+        ("sbu", 8, "approaching", "punching"),
     ],
 )
 def test_class_names(name: str, number: int, first: str, last: str) -> None:
@@ -73,6 +76,14 @@ def test_names_are_taken_apart() -> None:
         setup=17, camera=3, performer=20, replication=2, action=58, label=57
     )
     assert get_dataset("utd-mhad").parse("a10_s3_t2_skeleton") == SampleKey(performer=3, action=10, label=9, replication=2)
+    assert get_dataset("sbu").parse("s03s01-07-002") == SampleKey(performer=301, action=7, label=6, replication=2)
+
+
+def test_every_pair_of_sbu_tests_in_one_fold(shared: Path) -> None:
+    keys = [DATASETS["sbu"].parse(sample) for sample in published_names(shared, "sbu")]
+    tested = [{key.performer for key in keys if not fold.in_training(key)} for name, fold in BENCHMARKS.items() if "sbu" in name]
+    assert len(tested) == 5
+    assert sum(map(len, tested)) == len(set().union(*tested)) == len({key.performer for key in keys}) == 21
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 from amanet.data.store import first_of
 from amanet.errors import FormatError
@@ -82,10 +82,16 @@ def read_file(path: Path) -> bytes:
     return RawMember(path.stem, path.parent, path.name, state.st_size, state.st_mtime_ns).read()
 
 
-def list_members(paths: Sequence[Path], suffix: str) -> list[RawMember]:
+def sample_name(path: PurePath, suffix: str, folders: int = 0) -> str:
+    """The name of the sample that a file holds: its own less the suffix, after those of so many folders that it lies in."""
+    around = path.parts[:-1][-folders:] if folders else ()
+    return "-".join(name for name in (*around, path.name.removesuffix(suffix)) if name)
+
+
+def list_members(paths: Sequence[Path], suffix: str, folders: int = 0) -> list[RawMember]:
     """All files of some folders (with their subfolders) and .zip archives that end in ``suffix``, sorted by sample.
 
-    The sample is the name of the file less the suffix. Hidden files are left out.
+    Samples are named by :func:`sample_name`. Hidden files are left out.
 
     Raises:
         FormatError: a path is neither; an archive is damaged or hostile; a file is too large; a sample stands there twice; or there is
@@ -94,9 +100,9 @@ def list_members(paths: Sequence[Path], suffix: str) -> list[RawMember]:
     members: list[RawMember] = []
     for path in paths:
         if path.is_dir():
-            members += _list_folder(path, suffix)
+            members += _list_folder(path, suffix, folders)
         elif path.is_file() and zipfile.is_zipfile(path):
-            members += _list_zip(path, suffix)
+            members += _list_zip(path, suffix, folders)
         else:
             raise FormatError(
                 "this is neither a folder nor a .zip archive", where=path, cure="give the folder or the archives of the data set"
@@ -111,7 +117,7 @@ def list_members(paths: Sequence[Path], suffix: str) -> list[RawMember]:
     return members
 
 
-def _list_folder(folder: Path, suffix: str) -> Iterator[RawMember]:
+def _list_folder(folder: Path, suffix: str, folders: int) -> Iterator[RawMember]:
     for path in folder.rglob(f"*{suffix}"):
         if path.name.startswith("."):
             continue
@@ -120,10 +126,11 @@ def _list_folder(folder: Path, suffix: str) -> Iterator[RawMember]:
         except OSError as error:
             raise FormatError(f"this file cannot be read: {error}", where=path) from error
         if stat.S_ISREG(status.st_mode):
-            yield RawMember(path.name.removesuffix(suffix), folder, str(path.relative_to(folder)), status.st_size, status.st_mtime_ns)
+            sample = sample_name(path.absolute(), suffix, folders)
+            yield RawMember(sample, folder, str(path.relative_to(folder)), status.st_size, status.st_mtime_ns)
 
 
-def _list_zip(path: Path, suffix: str) -> Iterator[RawMember]:
+def _list_zip(path: Path, suffix: str, folders: int) -> Iterator[RawMember]:
     too_large = FormatError("this archive is too large to be a data set", where=path, expected=f"at most {MAX_ENTRIES} entries", got="more")
     if announced_entries(path) > MAX_ENTRIES:
         raise too_large
@@ -138,9 +145,9 @@ def _list_zip(path: Path, suffix: str) -> Iterator[RawMember]:
     _refuse([entry.filename for entry in entries if stat.S_ISLNK(entry.external_attr >> 16)], "entries that are links", path)
     _refuse([entry.filename for entry in entries if _is_bomb(entry)], f"entries packed more than {MAX_RATIO}:1", path)
     for entry in entries:
-        name = PurePosixPath(entry.filename).name
-        if name.endswith(suffix) and not name.startswith(".") and not entry.is_dir():
-            yield RawMember(name.removesuffix(suffix), path, entry.filename, entry.file_size, entry.CRC)
+        place = PurePosixPath(entry.filename)
+        if place.name.endswith(suffix) and not place.name.startswith(".") and not entry.is_dir():
+            yield RawMember(sample_name(place, suffix, folders), path, entry.filename, entry.file_size, entry.CRC)
 
 
 @lru_cache(maxsize=4)

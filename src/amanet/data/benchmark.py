@@ -8,7 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
+from amanet.data.archive import sample_name
 from amanet.data.formats.ntu import read_skeleton
+from amanet.data.formats.sbu import read_skeleton_pos
 from amanet.data.formats.utd_mhad import read_skeleton_mat
 from amanet.data.normalise import Tracks
 from amanet.errors import ExperimentError, FormatError
@@ -17,13 +19,15 @@ from amanet.skeleton import SkeletonClip
 Reader = Callable[[bytes, Path | str, Tracks], SkeletonClip]
 Entry = TypeVar("Entry")
 
+NO_DIGIT = re.compile(r"\D", re.ASCII)
+
 
 @dataclass(frozen=True)
 class SampleKey:
     """What the name of a sample says about it; None where the data set does not say.
 
     Attributes:
-        performer: who acts, counted from 1.
+        performer: who acts, counted from 1; of a pair, both numbers as one (103 for 1 and 3).
         action: the class as the data set counts it, from 1.
         label: the class as a network counts it, from 0.
         camera: which of the cameras saw it.
@@ -44,16 +48,17 @@ class Dataset:
     """A published set of clips.
 
     Attributes:
-        name: ``ntu60``, ``ntu120`` or ``utd-mhad``.
+        name: ``ntu60``, ``ntu120``, ``utd-mhad`` or ``sbu``.
         layout: the name of its skeleton layout.
         class_names: one name a class, in the order of the labels.
         max_bodies: how many bodies take part in its actions at most.
         suffix: how the names of its files end.
         excluded: samples that the authors of the set declare unusable.
         max_setup: the last setup that belongs to the set, where sets share one numbering.
-        pattern: the name of a sample, with a named group for each number in it.
+        pattern: the name of a sample, with a named group for each number in it; what is no digit in a group is skipped.
         name_example: a name that fits the pattern.
         reader: reads the content of one file.
+        folders: how many of the folders that a file lies in are part of its sample's name.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Dataset:
     pattern: re.Pattern[str]
     name_example: str
     reader: Reader
+    folders: int = 0
     max_setup: int | None = None
     excluded: frozenset[str] = frozenset()
 
@@ -80,7 +86,7 @@ class Dataset:
         match = self.pattern.fullmatch(sample)
         if match is None:
             raise FormatError(f"{sample!r} is no sample of {self.name}", expected=f"a name like {self.name_example}")
-        numbers = {field: int(digits) for field, digits in match.groupdict().items()}
+        numbers = {field: int(NO_DIGIT.sub("", digits)) for field, digits in match.groupdict().items()}
         if not 1 <= numbers["action"] <= self.num_classes:
             raise FormatError(f"{sample!r} names a class outside {self.name}", expected=f"1 to {self.num_classes}", got=numbers["action"])
         if self.max_setup is not None and not 1 <= numbers["setup"] <= self.max_setup:
@@ -95,16 +101,25 @@ class Dataset:
             return False
         return sample not in self.excluded
 
+    def sample_of(self, path: Path) -> str:
+        """The name of the sample that a file holds."""
+        return sample_name(path.absolute(), self.suffix, self.folders)
+
+    def file_example(self) -> str:
+        """A file with the name that it should have."""
+        if not self.folders:
+            return self.name_example + self.suffix
+        return "/".join((*self.name_example.split("-"), self.suffix))
+
     def read(self, content: bytes, path: Path | str, tracks: Tracks) -> SkeletonClip:
         """The clip in the content of one file, with its label and the sample's name.
 
         Raises:
             FormatError: the name or the content is not of this data set's format; the message names the file and the line.
         """
-        file_name = Path(path).name
-        if not file_name.endswith(self.suffix):
+        if not Path(path).name.endswith(self.suffix):
             raise FormatError(f"this is no file of {self.name}", where=path, expected=f"a name that ends in {self.suffix}")
-        sample = file_name.removesuffix(self.suffix)
+        sample = self.sample_of(Path(path))
         try:
             label = self.parse(sample).label
         except FormatError as error:
@@ -171,6 +186,10 @@ def _read_utd_mhad(content: bytes, path: Path | str, tracks: Tracks) -> Skeleton
     return read_skeleton_mat(content, path)  # one body: slot and id are the same
 
 
+def _read_sbu(content: bytes, path: Path | str, tracks: Tracks) -> SkeletonClip:
+    return read_skeleton_pos(content, path)  # two bodies who stay: slot and id are the same
+
+
 NTU_PATTERN = re.compile(r"S(?P<setup>\d{3})C(?P<camera>00[1-3])P(?P<performer>\d{3})R(?P<replication>00[12])A(?P<action>\d{3})", re.ASCII)
 NTU_CLASSES = _protocol_lines("ntu_classes.txt")
 NTU_MISSING = _protocol_lines("ntu_missing.txt")
@@ -180,6 +199,15 @@ NTU120_TRAINING_PERFORMERS = NTU60_TRAINING_PERFORMERS | {
     *(45, 46, 47, 49, 50, *range(52, 60), 70, 74, 78, *range(80, 87), 89, *range(91, 96), 97, 98, 100, 103)
 }  # fmt: skip
 NTU60_TRAINING_CAMERAS = frozenset({2, 3})
+SBU_FOLDS = (
+    (frozenset({102, 304, 502, 604}), 55),
+    (frozenset({203, 207, 305, 503}), 52),
+    (frozenset({103, 107, 701, 703}), 56),
+    (frozenset({201, 206, 302, 306}), 54),
+    (frozenset({402, 403, 406, 602, 603}), 65),
+)
+"""The pairs that each fold tests on, and how many clips they are."""
+SBU_CLIPS = 282
 
 
 def _ntu(name: str, num_classes: int, max_setup: int) -> Dataset:
@@ -205,6 +233,10 @@ def _camera_in(cameras: frozenset[int], key: SampleKey) -> bool:
     return key.camera in cameras
 
 
+def _pair_not_in(pairs: frozenset[int], key: SampleKey) -> bool:
+    return key.performer not in pairs
+
+
 def _even_setup(key: SampleKey) -> bool:
     return key.setup is not None and key.setup % 2 == 0
 
@@ -225,7 +257,18 @@ UTD_MHAD = Dataset(
     name_example="a1_s1_t1_skeleton",
     reader=_read_utd_mhad,
 )
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (NTU60, NTU120, UTD_MHAD)}
+SBU = Dataset(
+    name="sbu",
+    layout="sbu15",
+    class_names=_protocol_lines("sbu_classes.txt"),
+    max_bodies=2,
+    suffix="skeleton_pos.txt",
+    pattern=re.compile(r"s(?P<performer>0[1-7]s0[1-7])-(?P<action>\d\d)-(?P<replication>\d{3})", re.ASCII),
+    name_example="s01s02-01-001",
+    reader=_read_sbu,
+    folders=3,
+)
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (NTU60, NTU120, UTD_MHAD, SBU)}
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
@@ -268,6 +311,17 @@ BENCHMARKS: dict[str, Benchmark] = {
             num_train=431,
             num_test=430,
             description="Cross-subject: performers of odd number train, those of even number test.",
+        ),
+        *(
+            Benchmark(
+                name=f"sbu-fold{fold}",
+                dataset=SBU,
+                in_training=partial(_pair_not_in, pairs),
+                num_train=SBU_CLIPS - num_test,
+                num_test=num_test,
+                description=f"Fold {fold} of five: {len(pairs)} of the 21 pairs test, the others train. Results are means over all folds.",
+            )
+            for fold, (pairs, num_test) in enumerate(SBU_FOLDS, start=1)
         ),
     )
 }
