@@ -4,18 +4,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from amanet.ablate import ablate, run_folder
+from amanet.ablate import _changed, ablate, run_folder
 from amanet.ablation_result import TableResult
 from amanet.cli import main
 from amanet.data.store import ClipStore
 from amanet.errors import RunError
-from amanet.experiment import Machine, to_plain
+from amanet.experiment import Experiment, Machine, to_plain
 from amanet.fusion import join
 from amanet.metrics import Scores, top_k
 from fabricate.runs import tiny_experiment, tiny_store, weights_digest
@@ -78,6 +79,33 @@ def test_equal_settings_are_trained_once(trained: tuple[Path, TableResult], stor
     ablate(write_table(tmp_path / "other.yaml", other), out, tiny_experiment(store), ON_CPU, seeds=(0,))
     assert len(list((out / "runs").iterdir())) == len(before) + 1
     assert times == {run: (run / "weights.safetensors").stat().st_mtime_ns for run in before}
+
+
+def test_a_folder_is_told_by_the_settings_that_are_not_the_default(store: ClipStore) -> None:
+    """Equal in every setting: equal folders. Unequal in any: folders of their own, whatever a later version adds."""
+    start = tiny_experiment(store)
+    variants = [
+        start,
+        replace(start, seed=1),
+        replace(start, stream="bone"),
+        replace(start, network=replace(start.network, alien="pinv")),
+        replace(start, network=replace(start.network, block=replace(start.network.block, tail=False))),
+        replace(start, recipe=replace(start.recipe, epochs=start.recipe.epochs + 1)),
+    ]
+    assert len({run_folder(Path("out"), each) for each in variants}) == len(variants)
+    assert run_folder(Path("out"), replace(start)) == run_folder(Path("out"), start)
+    default = to_plain(Experiment(benchmark=start.benchmark, store=start.store))
+    assert _changed(default, default) == {}
+    assert _changed({**default, "seed": 3}, default) == {"seed": 3}
+
+
+def test_tables_of_one_seed_come_before_the_next_seed(store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[Experiment] = []
+    monkeypatch.setattr("amanet.ablate.train_all", lambda runs, machine, jobs: order.extend(runs.values()) or {})
+    ablate("all", tmp_path, tiny_experiment(store), ON_CPU, seeds=(7, 3))
+    assert [each.seed for each in order] == [7] * (len(order) // 2) + [3] * (len(order) // 2)
+    assert order[0].stream == "joint"
+    assert {each.stream for each in order[:6]} == {"joint", "bone", "joint-fused", "bone-fused"}, "the four streams come first"
 
 
 def test_folds_are_averaged(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,9 @@ def ablate(
     tables = [load_table(name) for name in (table_names() if table == "all" else [table])]
     benchmarks = folds or (experiment.benchmark,)
     wanted = {each.name: _experiments(each, experiment, seeds, benchmarks) for each in tables}
-    runs = {run_folder(out, each): each for experiments in wanted.values() for each in experiments.values()}
+    trained = [each for experiments in wanted.values() for each in experiments.values()]
+    trained.sort(key=lambda each: seeds.index(each.seed))  # all tables of one seed come before the next seed
+    runs = {run_folder(out, each): each for each in trained}
     make_folder(out)
     failed = train_all(runs, machine, jobs)
     found = [_result(each, wanted[each.name], out, seeds, benchmarks) for each in tables]
@@ -76,16 +79,26 @@ def ablate(
 
 
 def run_folder(out: Path, experiment: Experiment) -> Path:
-    """The folder of an experiment: its stream, seed, and the hash of all its settings."""
-    digest = hashlib.sha256(json.dumps(to_plain(experiment), sort_keys=True).encode()).hexdigest()[:10]
+    """The folder of an experiment: its stream, seed, and the hash of all settings that are not the default.
+
+    So a run stays where it is when a later version has more settings.
+    """
+    default = to_plain(Experiment(benchmark=experiment.benchmark, store=experiment.store))
+    digest = hashlib.sha256(json.dumps(_changed(to_plain(experiment), default), sort_keys=True).encode()).hexdigest()[:10]
     return out / "runs" / f"{experiment.benchmark}-{experiment.stream}-{digest}-seed{experiment.seed}"
+
+
+def _changed(plain: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    """The settings that differ from the default, nested as they were."""
+    pairs = {name: (value, default[name]) for name, value in plain.items() if value != default[name]}
+    return {name: _changed(value, other) if isinstance(value, dict) else value for name, (value, other) in pairs.items()}
 
 
 def _experiments(table: Table, start: Experiment, seeds: Sequence[int], benchmarks: Sequence[str]) -> Wanted:
     trained = [row for row in table.rows if not row.fuse]
     return {
         (row.name, seed, benchmark): table.experiment(row, start, seed, benchmark)
-        for seed in seeds  # a whole table of one seed comes before the next seed
+        for seed in seeds
         for row in trained
         for benchmark in benchmarks
     }

@@ -334,7 +334,7 @@ class _Training:
             self.optimizer.load_state_dict(state["optimizer"])
             self.place = Place(**{**state["place"], "records": json.loads(state["place"]["records"])})
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            cure = f"put {EXPERIMENT_FILE} back as it was, or train into a new folder"
+            cure = f"put {EXPERIMENT_FILE} back as it was, resume with the version of amanet that began it, or train into a new folder"
             raise RunError("the training state does not fit the settings of the run", where=self.run, cure=cure) from error
 
 
