@@ -34,6 +34,7 @@ CHANGED = Experiment(
             order="temporal-first",
             alpha=0.1,
             beta=1e-7,
+            graph_joins="correlations",
             learn_weights=True,
             heads=2,
             group=3,

@@ -1,13 +1,14 @@
 """SFEM, FF, JF, STFEM and MS-TCN against loops in float64 (Eqs. 9-14), with their gradients."""
 
-from typing import TypeVar
+from collections.abc import Iterator
+from typing import TypeVar, get_args
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from amanet.model.attention import SFEM, STFEM, FrameFeatures, JointFeatures, windows
+from amanet.model.attention import SFEM, STFEM, FrameFeatures, GraphJoins, JointFeatures, attend, correlate, windows
 from amanet.model.normalisation import BatchNorm
 from amanet.model.temporal_conv import DILATIONS, MSTCN
 from amanet.skeleton import SkeletonLayout
@@ -15,6 +16,14 @@ from amanet.skeleton.layout import BodyPart, JointGroup
 from reference import equations
 
 BODIES, FRAMES, CHANNELS = 2, 7, 4
+
+
+@pytest.fixture(autouse=True)
+def _float64() -> Iterator[None]:
+    """Modules are made in float64, so that their graphs are not rounded either."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture
@@ -78,13 +87,17 @@ def check_gradients(module: nn.Module, features: Tensor) -> None:
     assert torch.autograd.gradcheck(call, (features.requires_grad_(), *weights), atol=1e-5)
 
 
+each_reading = pytest.mark.parametrize("joins", get_args(GraphJoins))
+
+
+@each_reading
 @pytest.mark.parametrize("out", [4, 6])
-def test_sfem_equals_equation_10(layout: SkeletonLayout, out: int) -> None:
-    module = prepare(SFEM(layout, (CHANNELS, out), weight=0.8))
+def test_sfem_equals_equation_10(layout: SkeletonLayout, out: int, joins: GraphJoins) -> None:
+    module = prepare(SFEM(layout, (CHANNELS, out), weight=0.8, joins=joins))
     x = draw_features()
     graph = equations.normalised_graph(5, list(layout.bones))
     (theta,) = as_arrays(module.theta.weight)
-    expected = equations.sfem(x.numpy(), split_maps(module.project, module.widths), theta, graph, 0.8, norm_weights(module.norm))
+    expected = equations.sfem(x.numpy(), split_maps(module.project, module.widths), theta, graph, 0.8, norm_weights(module.norm), joins)
     assert_close(module(x), expected)
 
 
@@ -137,15 +150,16 @@ def test_joint_features_equal_equation_11(out: int, stride: int) -> None:
     assert_close(module(x), expected)
 
 
+@each_reading
 @pytest.mark.parametrize(("inner", "out", "window", "stride"), [(4, 6, 3, 1), (6, 6, 5, 1), (4, 4, 3, 2), (4, 6, 5, 2), (4, 4, 1, 1)])
-def test_stfem_equals_equation_14(layout: SkeletonLayout, inner: int, out: int, window: int, stride: int) -> None:
-    module = prepare(STFEM(layout, (CHANNELS, inner, out), window, stride, weight=0.7))
+def test_stfem_equals_equation_14(layout: SkeletonLayout, inner: int, out: int, window: int, stride: int, joins: GraphJoins) -> None:
+    module = prepare(STFEM(layout, (CHANNELS, inner, out), window, stride, weight=0.7, joins=joins))
     x = draw_features()
     graph = equations.normalised_graph(5, list(layout.bones), window)
     theta, collapse = as_arrays(module.theta.weight, module.collapse.weight[..., 0])
     maps = split_maps(module.project, module.widths)
     norms = norm_weights(module.norm), norm_weights(module.collapse_norm)
-    expected = equations.stfem(x.numpy(), maps, theta, graph, 0.7, window, stride, norms[0], collapse, norms[1])
+    expected = equations.stfem(x.numpy(), maps, theta, graph, 0.7, window, stride, norms[0], collapse, norms[1], joins)
     assert_close(module(x), expected)
 
 
@@ -181,10 +195,20 @@ def test_ms_tcn_is_six_branches_and_a_residual(out: int, stride: int) -> None:
 
 def test_gradients_of_every_module(layout: SkeletonLayout) -> None:
     check_gradients(prepare(SFEM(layout, (3, 4), learn_weight=True)), draw_features(channels=3, frames=2))
+    check_gradients(prepare(SFEM(layout, (3, 4), learn_weight=True, joins="correlations")), draw_features(channels=3, frames=2))
     check_gradients(prepare(FrameFeatures(2, 3)), draw_features(channels=2, frames=4))
     check_gradients(prepare(JointFeatures((2, 3), 2)), draw_features(channels=2, frames=5))
     check_gradients(prepare(STFEM(layout, (2, 3, 2), 3, 2)), draw_features(channels=2, frames=4))
+    check_gradients(prepare(STFEM(layout, (2, 3, 2), 3, 2, joins="correlations")), draw_features(channels=2, frames=4))
     check_gradients(prepare(MSTCN((2, 6), 2)), draw_features(channels=2, frames=5))
+
+
+@each_reading
+def test_fused_attention_equals_the_plain_product(joins: GraphJoins) -> None:
+    """Over more than 64 tokens the fused kernel is used."""
+    query, key, value = (draw_features(joints=80) for _ in range(3))
+    graph = torch.rand(80, 80, dtype=torch.float64)
+    torch.testing.assert_close(attend(query, key, value, graph, joins), correlate(query, key, graph, joins) @ value)
 
 
 def test_windows_overlap_and_end_in_zeros() -> None:
@@ -197,7 +221,7 @@ def test_windows_overlap_and_end_in_zeros() -> None:
 
 
 def test_windows_share_memory_instead_of_copying() -> None:
-    x = torch.randn(1, 40, 5, CHANNELS)
+    x = torch.randn(1, 40, 5, CHANNELS, dtype=torch.float32)
     assert windows(x, 5, 1).untyped_storage().nbytes() == 44 * 5 * CHANNELS * 4
 
 

@@ -47,6 +47,11 @@ def correlations(query: Array, key: Array, bias: Array | None = None) -> Array:
     return np.array(rows)
 
 
+def fused_correlations(query: Array, key: Array, graph: Array, joins: str) -> Array:
+    """The graph added inside the softmax (Eqs. 10 and 14), or to what it gives (Fig. 4)."""
+    return correlations(query, key, graph) if joins == "scores" else correlations(query, key) + graph
+
+
 def weighted_sum(weights: Array, values: Array) -> Array:
     return np.array([sum(weights[i, j] * values[j] for j in range(len(values))) for i in range(len(weights))])
 
@@ -115,14 +120,16 @@ def alien_pinv(joints: Array, parts: list[tuple[list[int], int, int, tuple[int, 
     return out
 
 
-def sfem(bodies: Array, maps: dict[str, Linear], theta: Array, graph: Array, alpha: float, norm: tuple[Array, Array]) -> Array:
+def sfem(
+    bodies: Array, maps: dict[str, Linear], theta: Array, graph: Array, alpha: float, norm: tuple[Array, Array], joins: str = "scores"
+) -> Array:
     """Eq. 10."""
     mixed, values = [], []
     for x in bodies:
         query, key, value = (map_all(x, maps[name]) for name in ("query", "key", "value"))
         frames = []
         for t in range(len(x)):
-            gathered = weighted_sum(correlations(query[t], key[t], alpha * graph), value[t])
+            gathered = weighted_sum(fused_correlations(query[t], key[t], alpha * graph, joins), value[t])
             frames.append([theta @ joint for joint in gathered])
         mixed.append(frames)
         values.append(value)
@@ -185,6 +192,7 @@ def stfem(
     norm: tuple[Array, Array],
     collapse: Array,
     collapse_norm: tuple[Array, Array],
+    joins: str = "scores",
 ) -> Array:
     """Eq. 14, then the (tau x 1) convolution and BN; collapse is (out, in, tau)."""
     mixed, values = [], []
@@ -198,7 +206,7 @@ def stfem(
                     for name, mapped in maps_of_frames.items():
                         tokens[name].append(mapped[t, j] if t < frames else np.zeros(mapped.shape[2]))
             query, key, value = (np.array(tokens[name]) for name in ("query", "key", "value"))
-            gathered = weighted_sum(correlations(query, key, beta * graph), value)
+            gathered = weighted_sum(fused_correlations(query, key, beta * graph, joins), value)
             mixed.append([theta @ token for token in gathered])
             values.append(value)
     activated = np.maximum(batch_norm(np.array(mixed), *norm) + np.array(values), 0)

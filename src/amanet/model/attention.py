@@ -5,6 +5,7 @@ convolution one matrix product, lets temporal convolutions run without a copy, a
 """
 
 import math
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -20,21 +21,32 @@ Mapped = Float[Tensor, "clip_body mapped_frame joint mapped_channel"]
 Queries = Float[Tensor, "batch group query key_channel"]
 Keys = Float[Tensor, "batch group key key_channel"]
 Values = Float[Tensor, "batch group key channel"]
-Bias = Float[Tensor, "query key"]
+Graph = Float[Tensor, "query key"]
+GraphJoins = Literal["scores", "correlations"]
+"""Where the weighted graph is added: to the scores, before the softmax, or to the correlations, after it."""
 
 
-def correlate(query: Queries, key: Keys, bias: Bias | None = None) -> Float[Tensor, "batch group query key"]:
-    """The correlation matrix, Softmax(Q K^T / sqrt(d) + bias) over the last axis, d the channels of Q (Eq. 2)."""
-    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-    return torch.softmax(scores if bias is None else scores + bias, dim=-1)
-
-
-def attend(query: Queries, key: Keys, value: Values, bias: Bias | None = None) -> Float[Tensor, "batch group query channel"]:
-    """:func:`correlate` times V, fused where that is the faster way: always on a GPU, over long sequences on a CPU."""
-    if _fused_is_faster(query, value, bias):
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=None if bias is None else bias.to(query.dtype))
+def correlate(
+    query: Queries, key: Keys, graph: Graph | None = None, joins: GraphJoins = "scores"
+) -> Float[Tensor, "batch group query key"]:
+    """The correlation matrix: Softmax(Q K^T / sqrt(d)) over the last axis, d the channels of Q (Eq. 2), with the graph added."""
     scores = query * (1 / math.sqrt(query.shape[-1])) @ key.transpose(-2, -1)
-    return torch.softmax(scores if bias is None else scores + bias, dim=-1) @ value
+    if graph is None:
+        return torch.softmax(scores, dim=-1)
+    if joins == "scores":
+        return torch.softmax(scores + graph, dim=-1)
+    return torch.softmax(scores, dim=-1) + graph
+
+
+def attend(
+    query: Queries, key: Keys, value: Values, graph: Graph | None = None, joins: GraphJoins = "scores"
+) -> Float[Tensor, "batch group query channel"]:
+    """:func:`correlate` times V, fused where that is the faster way: always on a GPU, over long sequences on a CPU."""
+    inside = graph if joins == "scores" else None
+    if not _fused_is_faster(query, value, inside):
+        return correlate(query, key, graph, joins) @ value
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=None if inside is None else inside.to(query.dtype))
+    return mixed if graph is None or joins == "scores" else mixed + graph.to(value.dtype) @ value
 
 
 def _fused_is_faster(query: Tensor, value: Tensor, bias: Tensor | None) -> bool:
@@ -62,6 +74,8 @@ class SFEM(nn.Module):
 
     .. math:: out = \sigma(BN(Softmax(Q K^T / \sqrt{d} + \alpha \mathring{A}) V \Theta) + V)
 
+    The text and Fig. 4 can also be read as :math:`Softmax(Q K^T / \sqrt{d}) + \alpha \mathring{A}`; ``joins`` chooses.
+
     =====================  ====================================================  ==================
     symbol                 meaning                                               here
     =====================  ====================================================  ==================
@@ -78,16 +92,25 @@ class SFEM(nn.Module):
         weight: alpha (Tables 3-4: 0.8 is best).
         learn_weight: train alpha, as the paper's limitation section tried.
         heads: parts that the channels are cut into; the paper has one.
+        joins: where the graph is added; Eqs. 10 and 14 say to the scores.
     """
 
     graph: Tensor
 
     def __init__(
-        self, layout: SkeletonLayout, channels: tuple[int, int], weight: float = 0.8, *, learn_weight: bool = False, heads: int = 1
+        self,
+        layout: SkeletonLayout,
+        channels: tuple[int, int],
+        weight: float = 0.8,
+        *,
+        learn_weight: bool = False,
+        heads: int = 1,
+        joins: GraphJoins = "scores",
     ) -> None:
         super().__init__()
         in_channels, out_channels = channels
         self.heads = heads
+        self.joins: GraphJoins = joins
         self.widths = [in_channels, in_channels, out_channels]
         self.project = nn.Linear(in_channels, sum(self.widths))
         self.theta = nn.Linear(out_channels, out_channels, bias=False)
@@ -98,13 +121,13 @@ class SFEM(nn.Module):
     def forward(self, features: Features) -> Mapped:
         query, key, value = self._heads(self.project(features))
         mapped = split_heads(self.theta(value), self.heads)  # (P V) Theta = P (V Theta)
-        mixed = attend(query, key, mapped, self.weight * self.graph)
+        mixed = attend(query, key, mapped, self.weight * self.graph, self.joins)
         return F.relu(self.norm(join_heads(mixed, self.heads)) + value)
 
     def correlations(self, features: Features, weight: float | None = None) -> Float[Tensor, "clip_body group joint joint"]:
         """The fused correlation matrix of every frame (Fig. 8), one a head; ``weight`` stands in for alpha."""
         query, key, _ = self._heads(self.project(features))
-        return correlate(query, key, (self.weight if weight is None else weight) * self.graph)
+        return correlate(query, key, (self.weight if weight is None else weight) * self.graph, self.joins)
 
     def _heads(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value = projected.split(self.widths, dim=-1)
@@ -240,6 +263,7 @@ class STFEM(nn.Module):
         stride: frames from one window's start to the next.
         weight: beta (Tables 6-7: 0.8 is best).
         heads: parts that the channels are cut into; the paper has one.
+        joins: where the graph is added; Eqs. 10 and 14 say to the scores.
     """
 
     graph: Tensor
@@ -254,12 +278,14 @@ class STFEM(nn.Module):
         *,
         learn_weight: bool = False,
         heads: int = 1,
+        joins: GraphJoins = "scores",
     ) -> None:
         super().__init__()
         in_channels, inner_channels, out_channels = channels
         self.window = window
         self.stride = stride
         self.heads = heads
+        self.joins: GraphJoins = joins
         self.widths = [in_channels, in_channels, inner_channels]
         self.project = nn.Linear(in_channels, sum(self.widths))
         self.theta = nn.Linear(inner_channels, inner_channels, bias=False)
@@ -273,7 +299,7 @@ class STFEM(nn.Module):
         query, key, value = self.project(features).split(self.widths, dim=-1)
         mapped = self.theta(value)
         query, key, mapped = (split_heads(self._windows(each), self.heads) for each in (query, key, mapped))
-        mixed = join_heads(attend(query, key, mapped, self.weight * self.graph), self.heads)
+        mixed = join_heads(attend(query, key, mapped, self.weight * self.graph, self.joins), self.heads)
         tokens = F.relu(self.norm(mixed) + self._windows(value))
         image = tokens.unflatten(2, (self.window, -1)).flatten(1, 2).permute(0, 3, 1, 2)
         return self.collapse_norm(self.collapse(image).permute(0, 2, 3, 1))
@@ -282,7 +308,7 @@ class STFEM(nn.Module):
         """The fused correlation matrix of every window, one a head; ``weight`` stands in for beta."""
         query, key, _ = self.project(features).split(self.widths, dim=-1)
         query, key = (split_heads(self._windows(each), self.heads) for each in (query, key))
-        return correlate(query, key, (self.weight if weight is None else weight) * self.graph)
+        return correlate(query, key, (self.weight if weight is None else weight) * self.graph, self.joins)
 
     def _windows(self, features: Features) -> Float[Tensor, "clip_body window token channel"]:
         return windows(features, self.window, self.stride)

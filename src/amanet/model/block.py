@@ -3,13 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypedDict
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amanet.model.attention import SFEM, STFEM, Features, FrameFeatures, JointFeatures, Mapped
+from amanet.model.attention import SFEM, STFEM, Features, FrameFeatures, GraphJoins, JointFeatures, Mapped
 from amanet.model.graph_conv import G3D, MSGCN
 from amanet.model.temporal_conv import MSTCN
 from amanet.skeleton import SkeletonLayout
@@ -35,6 +35,8 @@ class BlockConfig:
         order: whether the spatial or the temporal slot comes first (Table 9).
         alpha: weight of the bone graph in SFEM (Tables 3-4).
         beta: weight of the tiled bone graph in STFEM (Tables 6-7).
+        graph_joins: where SFEM and STFEM add the weighted graph: to the ``scores``, inside the softmax, as Eqs. 10 and 14 say; or to the
+            ``correlations``, after it, as their text and Fig. 4 can be read.
         learn_weights: train alpha and beta instead of fixing them.
         heads: attention heads of SFEM and STFEM; the paper has one.
         group: frames of a group of FF, g, and length of its convolution, R (Table 5).
@@ -50,6 +52,7 @@ class BlockConfig:
     order: OrderChoice = "spatial-first"
     alpha: float = 0.8
     beta: float = 0.8
+    graph_joins: GraphJoins = "scores"
     learn_weights: bool = False
     heads: int = 1
     group: int = 5
@@ -57,6 +60,14 @@ class BlockConfig:
     spatial_scales: int = 13
     window_scales: int = 6
     tail: bool = True
+
+
+class AttentionOptions(TypedDict):
+    """What SFEM and STFEM have in common."""
+
+    learn_weight: bool
+    heads: int
+    joins: GraphJoins
 
 
 @dataclass
@@ -141,7 +152,7 @@ def _spatial_slot(config: BlockConfig, layout: SkeletonLayout, channels: tuple[i
     in_channels, _ = channels
 
     def sfem(channels: tuple[int, int]) -> nn.Module:
-        return SFEM(layout, channels, config.alpha, learn_weight=config.learn_weights, heads=config.heads)
+        return SFEM(layout, channels, config.alpha, **_attention(config))
 
     match config.spatial:
         case "sfem":
@@ -154,13 +165,16 @@ def _spatial_slot(config: BlockConfig, layout: SkeletonLayout, channels: tuple[i
             return {"sfem": sfem((in_channels, in_channels)), "ms_gcn": MSGCN(layout, channels, range(config.spatial_scales))}
 
 
+def _attention(config: BlockConfig) -> AttentionOptions:
+    return {"learn_weight": config.learn_weights, "heads": config.heads, "joins": config.graph_joins}
+
+
 def _spatio_temporal_slot(config: BlockConfig, layout: SkeletonLayout, channels: tuple[int, int, int], stride: int) -> nn.Sequential:
     """The parts of the spatio-temporal slot in call order; STFEM in front of MS-G3D keeps the channels and the frames."""
     in_channels, _, _ = channels
 
     def stfem(channels: tuple[int, int, int], stride: int) -> WindowSum:
-        more = {"learn_weight": config.learn_weights, "heads": config.heads}
-        return WindowSum(STFEM(layout, channels, window, stride, config.beta, **more) for window in config.windows)
+        return WindowSum(STFEM(layout, channels, window, stride, config.beta, **_attention(config)) for window in config.windows)
 
     def g3d(scales: Sequence[int]) -> WindowSum:
         return WindowSum(G3D(layout, channels, scales, window, stride) for window in config.windows)
