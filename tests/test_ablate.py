@@ -119,7 +119,8 @@ def test_folds_are_averaged(tmp_path: Path) -> None:
     assert result.rows[0].top[0] == pytest.approx(np.mean(single, axis=0))
 
 
-def test_a_stopped_table_goes_on(store: ClipStore, trained: tuple[Path, TableResult], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_table_goes_on(number: int, store: ClipStore, trained: tuple[Path, TableResult], tmp_path: Path) -> None:
     """Stopped by a signal in the middle of a training, the command ends with the weights of an undisturbed one, and leaves no process."""
     out, undisturbed = trained
     table = write_table(tmp_path / "mine.yaml", TABLE)
@@ -131,7 +132,7 @@ def test_a_stopped_table_goes_on(store: ClipStore, trained: tuple[Path, TableRes
     while not list((tmp_path / "out").glob("runs/*/metrics.jsonl")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert not list((tmp_path / "out").glob("runs/*/.training")), "no training is left behind"

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from amanet.checkpoint import make_folder
 from amanet.errors import RunError
 from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, Machine, read_experiment, to_plain, write_experiment
+from amanet.interrupt import StopRequest
 from amanet.trained import WEIGHTS_FILE
 
 LOG_FILE = "train.log"
@@ -31,7 +32,7 @@ class _Job:
 def train_all(experiments: dict[Path, Experiment], machine: Machine, jobs: int) -> dict[Path, str]:
     """Train every experiment into its run folder; finished runs are left as they are, stopped ones go on.
 
-    What a training prints goes to ``train.log`` in its run. Ctrl-C stops all of them as it stops one: each keeps its state.
+    What a training prints goes to ``train.log`` in its run. Ctrl-C or SIGTERM stops all of them as it stops one: each keeps its state.
 
     Args:
         experiments: by run folder.
@@ -49,9 +50,11 @@ def train_all(experiments: dict[Path, Experiment], machine: Machine, jobs: int) 
     waiting = [run for run in experiments if not is_finished(run)]
     failed: dict[Path, str] = {}
     running: list[_Job] = []
-    with _Display(experiments) as display:
+    with _Display(experiments) as display, StopRequest(display.stopping) as stop_request:
         try:
             while waiting or running:
+                if stop_request.asked:
+                    raise KeyboardInterrupt
                 while waiting and len(running) < jobs:
                     running.append(_start(waiting.pop(0), machine, jobs))
                 time.sleep(POLL_SECONDS)
@@ -136,6 +139,9 @@ class _Display:
 
     def refresh(self) -> None:
         self.progress.update(self.task, completed=self._epochs(), runs=self._runs())
+
+    def stopping(self) -> None:
+        self.console.print("stopping the trainings; each keeps its state")
 
     def done(self, run: Path, code: int) -> None:
         outcome = "trained" if code == 0 else f"failed, see {run / LOG_FILE}"
