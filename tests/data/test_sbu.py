@@ -14,6 +14,7 @@ from amanet.data.formats.sbu import read_skeleton_pos
 from amanet.data.normalise import align
 from amanet.errors import FormatError
 from amanet.skeleton import load_layout
+from fabricate.raw import sbu_file
 
 SBU = get_dataset("sbu")
 SBU15 = load_layout("sbu15")
@@ -24,12 +25,7 @@ def numbers(num_frames: int = 4) -> np.ndarray:
     return np.random.default_rng(0).uniform(0.1, 0.9, (num_frames, 2, 15, 3)).round(6)
 
 
-def pos_file(places: np.ndarray, first: int = 1, end: str = "\n") -> bytes:
-    lines = (",".join([str(frame), *(f"{value:.6f}" for value in row.ravel())]) for frame, row in enumerate(places, start=first))
-    return end.join([*lines, ""]).encode()
-
-
-SOUND = pos_file(numbers())
+SOUND = sbu_file(numbers())
 
 
 def damaged(line: int, field: int, text: str) -> bytes:
@@ -47,7 +43,7 @@ def unseen(*places: tuple[int, int, int]) -> np.ndarray:
 
 @pytest.mark.parametrize(("first", "end"), [(1, "\n"), (0, "\r\n"), (37, "\n")])
 def test_places_are_read_in_metres(first: int, end: str) -> None:
-    clip = read_skeleton_pos(pos_file(numbers(), first, end), "folder/skeleton_pos.txt")
+    clip = read_skeleton_pos(sbu_file(numbers(), first, end), "folder/skeleton_pos.txt")
     assert clip.joints.shape == (2, 4, 15, 3)
     assert clip.present.all()
     for body in range(2):
@@ -59,7 +55,7 @@ def test_places_are_read_in_metres(first: int, end: str) -> None:
 
 
 def test_three_zeros_are_a_joint_that_was_not_seen() -> None:
-    clip = read_skeleton_pos(pos_file(unseen((2, 1, 14))), "a.txt")
+    clip = read_skeleton_pos(sbu_file(unseen((2, 1, 14))), "a.txt")
     assert np.argwhere(~clip.present).tolist() == [[1, 2, 14]]
     assert not clip.joints[1, 2, 14].any()
 
@@ -84,7 +80,7 @@ def test_three_zeros_are_a_joint_that_was_not_seen() -> None:
         (damaged(4, 1, "1_0"), 4, "no number"),
         (damaged(3, 7, "1e9"), 3, "sensor cannot see"),
         (damaged(3, 7, "1e999"), 3, "sensor cannot see"),
-        (pos_file(np.zeros((3, 2, 15, 3))), None, "no joint"),
+        (sbu_file(np.zeros((3, 2, 15, 3))), None, "no joint"),
     ],
 )
 def test_damaged_files_are_refused(content: bytes, line: int | None, problem: str) -> None:

@@ -1,10 +1,13 @@
-"""Raw data sets of NTU RGB+D in miniature: folders and archives of ``.skeleton`` files, and a worker that dies."""
+"""Raw data sets in miniature: folders and archives in the formats as published, and a worker that dies."""
 
 import os
 import signal
 import zipfile
 from itertools import islice, product
 from pathlib import Path
+
+import numpy as np
+from scipy.io import savemat
 
 from amanet.data.benchmark import get_dataset
 from amanet.data.shards import Chunk
@@ -40,6 +43,31 @@ def zip_raw(folder: Path, path: Path) -> Path:
         for file in folder.rglob("*.skeleton"):
             archive.write(file, f"nturgb+d_skeletons/{file.name}")
     return path
+
+
+def write_utd_mhad(folder: Path) -> Path:
+    """UTD-MHAD: two actions by performers 1 (training) and 2 (test), of random numbers."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for action, performer in product((1, 2), (1, 2)):
+        savemat(folder / f"a{action}_s{performer}_t1_skeleton.mat", {"d_skel": rng.normal(0, 1, (20, 3, 9))})
+    return folder
+
+
+def sbu_file(places: np.ndarray, first: int = 1, end: str = "\n") -> bytes:
+    """A ``skeleton_pos.txt`` of SBU; places are (frame, body, joint, coord)."""
+    lines = (",".join([str(frame), *(f"{value:.6f}" for value in row.ravel())]) for frame, row in enumerate(places, start=first))
+    return end.join([*lines, ""]).encode()
+
+
+def write_sbu(folder: Path) -> Path:
+    """SBU: two actions by a pair that tests in fold 1 and by one that trains there, of random numbers."""
+    rng = np.random.default_rng(0)
+    for pair, action in product(("s01s02", "s01s03"), ("01", "02")):
+        path = folder / pair / action / "001" / "skeleton_pos.txt"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(sbu_file(rng.uniform(0.1, 0.9, (7, 2, 15, 3))))
+    return folder
 
 
 def die(chunk: Chunk, skip: bool) -> int:
