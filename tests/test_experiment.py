@@ -42,6 +42,7 @@ CHANGED = Experiment(
             spatial_scales=5,
             window_scales=3,
             tail=False,
+            residual_gain=0.5,
         ),
         width=12,
         body_mean="present",

@@ -11,6 +11,7 @@ from torch import Tensor
 from amanet.cost import count_operations
 from amanet.errors import ExperimentError
 from amanet.model import BlockConfig, Network, NetworkConfig
+from amanet.model.attention import SFEM, STFEM, FrameFeatures, JointFeatures
 from amanet.model.block import OrderChoice, SpatialChoice, SpatioTemporalChoice, TemporalChoice
 from amanet.model.presets import amanet, hybrid, msg3d
 from amanet.skeleton import STREAMS, layout_names, load_layout
@@ -118,6 +119,22 @@ def test_variants_of_msg3d_have_as_many_weights_as_documented(slots: dict[str, s
 def test_graph_convolutions_without_a_scale_are_refused(scales: str) -> None:
     with pytest.raises(ExperimentError, match="have scales"):
         NetworkConfig(block=BlockConfig(**{scales: 0}))  # type: ignore[arg-type]
+
+
+def test_a_gain_of_zero_leaves_the_residuals_alone() -> None:
+    """SFEM and STFEM begin as ReLU(V), FF and JF as their residual; the gains are learned from the first step."""
+    network = make(replace(TINY, block=replace(TINY.block, residual_gain=0.0))).train()
+    attention = [module for module in network.modules() if isinstance(module, SFEM | FrameFeatures | JointFeatures | STFEM)]
+    features = torch.randn(2, 9, 25, 12)
+    sfem = network.get_submodule("blocks.0.path.sfem")
+    assert isinstance(sfem, SFEM)
+    _, _, value = sfem.project(features).split(sfem.widths, dim=-1)
+    torch.testing.assert_close(sfem(features), value.relu())
+    network(draw_joints()).logsumexp(-1).sum().backward()
+    for module in attention:
+        assert not module.norm.weight.any()
+        assert module.norm.weight.grad is not None
+        assert module.norm.weight.grad.any()
 
 
 def test_scores_of_a_clip_do_not_depend_on_its_neighbours() -> None:

@@ -44,6 +44,8 @@ class BlockConfig:
         spatial_scales: distances, from 0, of MS-GCN; MS-G3D has 13 for NTU RGB+D and 8 for Kinetics-Skeleton.
         window_scales: distances, from 0, of MS-G3D; it has 6 for NTU RGB+D and 8 for Kinetics-Skeleton.
         tail: end the block with one MS-TCN, as MS-G3D's blocks do.
+        residual_gain: first weight of the BN that stands before the residual in SFEM, FF, JF and STFEM; at 0 a training begins with the
+            residual alone, and each module grows in as it is learned.
     """
 
     spatial: SpatialChoice = "sfem"
@@ -60,6 +62,7 @@ class BlockConfig:
     spatial_scales: int = 13
     window_scales: int = 6
     tail: bool = True
+    residual_gain: float = 1.0
 
 
 class AttentionOptions(TypedDict):
@@ -112,6 +115,9 @@ class Block(nn.Module):
         inner = out_channels if widen_windows else in_channels
         self.windows = _spatio_temporal_slot(config, layout, (in_channels, inner, out_channels), stride)
         self.tail = MSTCN((out_channels, out_channels)) if config.tail else nn.Identity()
+        for module in self.modules():
+            if isinstance(module, SFEM | FrameFeatures | JointFeatures | STFEM):
+                nn.init.constant_(module.norm.weight, config.residual_gain)
 
     def forward(self, features: Features) -> Mapped:
         output = self.path(features)
