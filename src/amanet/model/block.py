@@ -62,7 +62,7 @@ class BlockConfig:
     spatial_scales: int = 13
     window_scales: int = 6
     tail: bool = True
-    residual_gain: float = 1.0
+    residual_gain: float = 0.0
 
 
 class AttentionOptions(TypedDict):
