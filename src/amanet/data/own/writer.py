@@ -1,0 +1,134 @@
+"""Writing a folder of clips in the form of one's own: what converters and examples are made with."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from amanet.data.own.description import DESCRIPTION_FILE, OwnDescription
+from amanet.data.own.labels import CLIP_NAME, LABELS_FILE, LARGEST_PERFORMER, PARTS, SPLIT_COLUMN, OwnLabel, format_labels
+from amanet.data.store_writer import mark_absent
+from amanet.errors import FormatError, LayoutError
+from amanet.skeleton import SkeletonClip, load_layout
+
+CLIPS_FOLDER = "clips"
+
+
+class OwnDatasetWriter:
+    """Writes a folder of one's own clips beside its place and moves it there once it is complete and on disk.
+
+    Used as a context manager: leaving it normally publishes the folder, leaving it by an exception removes what was written. Further
+    files, a README for one, may be put into ``writer.folder`` meanwhile::
+
+        with OwnDatasetWriter(Path("gym"), name="gym", layout="coco17", class_names=["squat", "lunge"], max_bodies=1) as writer:
+            for clip in clips:
+                writer.add(clip, performer=3, splits={"split": "train", "split_xview": "test"})
+
+    Args:
+        path: the folder to be; new or empty.
+        name: of the data set, as in ``dataset.toml``, like the others.
+        layout: the name of a layout that ships, or the path of a .toml file, which is copied into the folder.
+        class_names: one a label.
+        max_bodies: people who take part in a clip at most.
+        test_performers: who tests, in place of a split ``split``.
+
+    Raises:
+        FormatError: something is at ``path``, the disk does not play along, or an argument is none that the format allows.
+        LayoutError: the layout does not exist or contradicts itself.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str,
+        layout: str | Path,
+        class_names: Sequence[str],
+        max_bodies: int,
+        test_performers: Sequence[int] = (),
+    ) -> None:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FormatError(
+                "there is something already", where=path, expected="a new or an empty folder", cure="name another, or remove it"
+            )
+        self.layout = load_layout(layout)
+        self._layout_file = Path(layout) if str(layout).endswith(".toml") else None
+        named = "layout.toml" if self._layout_file else str(layout)
+        self.description = OwnDescription(name, named, tuple(class_names), max_bodies, tuple(test_performers))
+        self.path = path
+        self.folder = path.with_name(path.name + ".writing")
+        self._labels: dict[str, OwnLabel] = {}
+
+    def __enter__(self) -> "OwnDatasetWriter":
+        with _explaining_disk_errors(self.path):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            (self.folder / CLIPS_FOLDER).mkdir(parents=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                with _explaining_disk_errors(self.path):
+                    self._finish()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add(self, clip: SkeletonClip, *, performer: int | None = None, splits: Mapping[str, str] | None = None) -> None:
+        """Writes a clip as ``clips/SAMPLE.npy``: float32 (body, frame, joint, coord), NaN where a joint is absent.
+
+        Args:
+            clip: with its label, as the numbers were recorded; preparation normalises them.
+            performer: who acts.
+            splits: ``train`` or ``test`` by the name of the split's column, ``split`` or ``split_NAME``; none for a split that does not
+                use the clip.
+
+        Raises:
+            FormatError: no name of a file, one that was added already, no label of the data set, or no such performer or split.
+            LayoutError: the clip is not of the layout.
+        """
+        splits = dict(splits or {})
+        if clip.joints.shape[2:] != (self.layout.num_joints, self.layout.num_coords):
+            raise LayoutError(
+                f"clip {clip.sample} is not of the layout {self.layout.name}",
+                expected=f"{self.layout.num_joints} joints of {self.layout.num_coords} numbers",
+                got=f"{clip.joints.shape[2]} joints of {clip.joints.shape[3]}",
+            )
+        rules = {
+            "its name cannot be that of a file": CLIP_NAME.fullmatch(clip.sample),
+            "a clip of this name was written already": clip.sample not in self._labels,
+            "its label is none of the data set": clip.label is not None and 0 <= clip.label < len(self.description.class_names),
+            "its performer is no number of 0 or more": performer is None or 0 <= performer <= LARGEST_PERFORMER,
+            "its splits are none": all(SPLIT_COLUMN.fullmatch(name) and part in PARTS for name, part in splits.items()),
+        }
+        for problem, holds in rules.items():
+            if not holds:
+                got = f"label {clip.label}, performer {performer}, splits {splits}"
+                raise FormatError(f"clip {clip.sample} cannot be written: {problem}", where=self.path, got=got)
+        with _explaining_disk_errors(self.path):
+            np.save(self.folder / CLIPS_FOLDER / f"{clip.sample}.npy", mark_absent(clip.joints, clip.present))
+        self._labels[clip.sample] = OwnLabel(clip.sample, self.description.class_names[clip.label or 0], performer, splits)
+
+    def _finish(self) -> None:
+        if not self._labels:
+            raise FormatError("not one clip was written", where=self.path)
+        if self._layout_file:
+            shutil.copyfile(self._layout_file, self.folder / self.description.layout)
+        (self.folder / DESCRIPTION_FILE).write_text(self.description.to_toml(), encoding="utf-8")
+        (self.folder / LABELS_FILE).write_text(format_labels(self._labels[name] for name in sorted(self._labels)), encoding="utf-8")
+        os.sync()  # one call for all files: forcing each to disk takes minutes for a hundred thousand
+        if self.path.exists():
+            self.path.rmdir()
+        self.folder.rename(self.path)
+
+
+@contextmanager
+def _explaining_disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        cure = "make room or choose another place, and start again"
+        raise FormatError(f"the disk does not play along: {error.strerror}", where=error.filename or path, cure=cure) from error
