@@ -29,6 +29,7 @@ CARD = NetworkCard(
     normalisation="aligned",
     layout=load_layout("ntu25"),
     class_names=("drink water", "essen, schön"),
+    max_bodies=2,
     num_bodies=2,
     stream="joint",
     network=NetworkConfig(width=6, dropout=0.5, block=BlockConfig(windows=(3,), alpha=0.25, learn_weights=True)),

@@ -16,7 +16,7 @@ import pytest
 
 import amanet.prepare
 from amanet.data.archive import list_members
-from amanet.data.benchmark import get_dataset
+from amanet.data.benchmark import NTU60, get_dataset
 from amanet.data.normalise import RECIPES
 from amanet.data.shards import cut_chunks, is_made, make_shard, read_shard
 from amanet.data.store import ClipStore
@@ -133,7 +133,7 @@ def test_damaged_file_is_skipped_on_demand(own_raw, tmp_path):
 def test_shard_with_skipped_files_will_not_do_when_they_are_to_be_seen(own_raw, tmp_path):
     damage(own_raw)
     members = list_members([own_raw], ".skeleton")[590:610]
-    (chunk,) = cut_chunks(members, "ntu60", "aligned", tmp_path)
+    (chunk,) = cut_chunks(members, NTU60, "aligned", tmp_path)
     assert not is_made(chunk, skip=True)
     assert make_shard(chunk, skip=True) == 20
     rows, dropped = read_shard(chunk.shard)
@@ -148,7 +148,7 @@ def test_other_settings_never_use_old_shards(own_raw, tmp_path):
         prepare("ntu60", own_raw, tmp_path / "store", recipe="msg3d")
     old = names_in(tmp_path / "store.partial")
     members = list_members([own_raw], ".skeleton")
-    msg3d, plain = ({chunk.shard.name for chunk in cut_chunks(members, "ntu60", recipe, tmp_path)} for recipe in ("msg3d", "raw"))
+    msg3d, plain = ({chunk.shard.name for chunk in cut_chunks(members, NTU60, recipe, tmp_path)} for recipe in ("msg3d", "raw"))
     assert old
     assert old <= msg3d
     assert not plain & msg3d
@@ -159,9 +159,9 @@ def test_other_settings_never_use_old_shards(own_raw, tmp_path):
 
 
 def test_touched_file_is_read_again(own_raw, tmp_path):
-    before = cut_chunks(list_members([own_raw], ".skeleton"), "ntu60", "aligned", tmp_path)
+    before = cut_chunks(list_members([own_raw], ".skeleton"), NTU60, "aligned", tmp_path)
     damage(own_raw)  # in the third chunk, and not in size
-    after = cut_chunks(list_members([own_raw], ".skeleton"), "ntu60", "aligned", tmp_path)
+    after = cut_chunks(list_members([own_raw], ".skeleton"), NTU60, "aligned", tmp_path)
     assert [one.shard == two.shard for one, two in zip(before, after, strict=True)] == [True, True, False]
 
 
@@ -283,9 +283,11 @@ def test_unknown_names_are_refused_at_once(raw, tmp_path, wrong):
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell which files are mapped")
 def test_joined_shards_do_not_stay_in_memory(own_raw: Path, tmp_path: Path) -> None:
     """What a store keeps of a shard while it is joined is a copy of its index, not the mapped file with all its numbers."""
-    (chunk,) = cut_chunks(list_members([own_raw], ".skeleton")[:20], "ntu60", "aligned", tmp_path)
+    (chunk,) = cut_chunks(list_members([own_raw], ".skeleton")[:20], NTU60, "aligned", tmp_path)
     make_shard(chunk, skip=True)
-    writer = StoreWriter(tmp_path / "store", dataset="ntu60", layout=load_layout("ntu25"), recipe="aligned", class_names=["one"] * 60)
+    writer = StoreWriter(
+        tmp_path / "store", dataset="ntu60", layout=load_layout("ntu25"), recipe="aligned", class_names=["one"] * 60, max_bodies=2
+    )
     with writer:
         rows, _ = read_shard(chunk.shard)
         assert chunk.shard.name in Path("/proc/self/maps").read_text()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from amanet import synthesize as verb
-from amanet.data.benchmark import get_benchmark
+from amanet.data.benchmark import BENCHMARKS
 from amanet.errors import ExperimentError
 from amanet.synthesize import synthesize
 
@@ -44,7 +44,7 @@ def test_a_file_depends_on_the_seed_and_its_name_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("benchmark", ["ntu60-xsub", "ntu60-xview"])
 def test_both_parts_of_the_protocols_are_there(tmp_path: Path, benchmark: str) -> None:
     synthesize(tmp_path / "raw", actions=(31,), replications=1)
-    protocol = get_benchmark(benchmark)
+    protocol = BENCHMARKS[benchmark]
     keys = [protocol.dataset.parse(path.stem) for path in (tmp_path / "raw").iterdir()]
     trains = [protocol.in_training(key) for key in keys]
     assert len(keys) == 30

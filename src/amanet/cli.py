@@ -90,7 +90,8 @@ def _synthesize(rest: Sequence[str]) -> None:
 def _prepare(rest: Sequence[str]) -> None:
     from amanet.prepare import prepare
 
-    prepare(**_function_arguments("prepare", prepare, rest, raw="folders with the raw files, or .zip archives as downloaded"))
+    raw = "folders with the raw files, or .zip archives as downloaded; of your own clips the one folder"
+    prepare(**_function_arguments("prepare", prepare, rest, raw=raw))
 
 
 def _train(rest: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from amanet.data.archive import read_file
-from amanet.data.benchmark import get_dataset
 from amanet.data.dataset import fit_clip
 from amanet.data.normalise import RECIPES
 from amanet.errors import ExperimentError
@@ -30,7 +29,7 @@ def predict(run: Path, clips: Sequence[Path], top: int = 5) -> list[Prediction]:
 
     Args:
         run: folder of a finished training, or its weights file.
-        clips: raw files in the format of the run's data set.
+        clips: raw files in the format of the run's data set; of a data set of one's own, any of .npy, .csv and .jsonl.
         top: classes to name.
 
     Raises:
@@ -54,6 +53,5 @@ def predict(run: Path, clips: Sequence[Path], top: int = 5) -> list[Prediction]:
 def read_clip(path: Path, card: NetworkCard) -> SkeletonClip:
     """A raw file, read and normalised as the network's training clips were."""
     recipe = RECIPES[card.normalisation]
-    dataset = get_dataset(card.dataset)
-    raw = dataset.read(read_file(path), path, recipe.tracks)
-    return recipe.apply(raw, card.layout, dataset.max_bodies)
+    raw = card.source.read(read_file(path), path, recipe.tracks)
+    return recipe.apply(raw, card.layout, card.max_bodies)

@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -27,14 +27,14 @@ from rich.table import Table
 from rich.text import Text
 
 from amanet.data.archive import RawMember, list_members
-from amanet.data.benchmark import Dataset, get_dataset
+from amanet.data.benchmark import OWN, Dataset, get_dataset
 from amanet.data.normalise import RECIPES
+from amanet.data.own.dataset import OwnDataset, OwnFolder, Split
 from amanet.data.shards import Chunk, Dropped, cut_chunks, is_made, make_shard, read_shard
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter, check_place
 from amanet.errors import ExperimentError, StoreError
 from amanet.lock import alone
-from amanet.skeleton import load_layout
 
 
 def prepare(
@@ -52,8 +52,8 @@ def prepare(
     Stopped at any moment and called again it goes on where it was; the result depends neither on that nor on the number of workers.
 
     Args:
-        dataset: which data set, as in ``ntu60``.
-        raw: folders with its files, or its .zip archives as downloaded.
+        dataset: which data set, as in ``ntu60``, or ``own`` for clips of your own.
+        raw: folders with its files, or its .zip archives as downloaded; of your own clips the one folder.
         out: the store to write, a folder.
         recipe: how to normalise, as in ``aligned`` or ``msg3d``.
         workers: processes that work at once; as many as there are cores if not given.
@@ -63,7 +63,8 @@ def prepare(
     Raises:
         AmanetError: a file is damaged, an archive hostile, a name unknown, or the place taken.
     """
-    source = get_dataset(dataset)
+    if dataset != OWN:
+        get_dataset(dataset)
     if recipe not in RECIPES:
         raise ExperimentError(f"there is no recipe {recipe!r}", expected=f"one of {', '.join(RECIPES)}")
     workers = _num_cores() if workers is None else workers
@@ -76,12 +77,19 @@ def prepare(
         alone(lock, StoreError("another process is preparing this store", where=lock, cure="wait until it is done")),
     ):
         check_place(out, overwrite)
-        members, dropped = _choose(source, list_members(raw, source.suffix, source.folders))
+        source, members, splits, dropped = _find(dataset, raw)
         folder = out.with_name(out.name + ".partial")
-        chunks = cut_chunks(members, dataset, recipe, folder)
+        chunks = cut_chunks(members, source, recipe, folder)
         _make_shards(chunks, folder, workers, skip=on_error == "skip")
         writer = StoreWriter(
-            out, dataset=dataset, layout=load_layout(source.layout), recipe=recipe, class_names=source.class_names, overwrite=overwrite
+            out,
+            dataset=source.name,
+            layout=source.skeleton,
+            recipe=recipe,
+            class_names=source.class_names,
+            max_bodies=source.max_bodies,
+            splits=splits,
+            overwrite=overwrite,
         )
         with writer:
             for chunk in chunks:
@@ -106,6 +114,18 @@ def _explaining_disk_errors(out: Path) -> Iterator[None]:
     except OSError as error:
         cure = "make room or choose another place, and start it again: finished work is kept"
         raise StoreError(f"the disk does not play along: {error.strerror}", where=error.filename or out, cure=cure) from error
+
+
+def _find(dataset: str, raw: Sequence[Path]) -> tuple[Dataset | OwnDataset, list[RawMember], Mapping[str, Split], list[Dropped]]:
+    """The data set, its files, its splits if it is one's own, and the files that are not of it."""
+    if dataset != OWN:
+        source = get_dataset(dataset)
+        members, dropped = _choose(source, list_members(raw, source.suffix, source.folders))
+        return source, members, {}, dropped
+    if len(raw) != 1:
+        raise ExperimentError("clips of your own lie in one folder", expected="amanet prepare own STORE DIR", got=f"{len(raw)} places")
+    folder = OwnFolder.open(raw[0])
+    return folder.dataset, folder.members, folder.splits, []
 
 
 def _choose(source: Dataset, members: Sequence[RawMember]) -> tuple[list[RawMember], list[Dropped]]:

@@ -13,6 +13,10 @@ from amanet.checkpoint import make_folder
 from amanet.data.archive import read_file
 from amanet.data.benchmark import DATASETS, Dataset
 from amanet.data.dataset import fit_clip
+from amanet.data.normalise import align
+from amanet.data.own.clip_file import SUFFIXES
+from amanet.data.own.dataset import own_dataset
+from amanet.data.own.description import DESCRIPTION_FILE, MOST_BODIES, read_description
 from amanet.data.store import ClipStore
 from amanet.errors import FormatError, RunError
 from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, read_experiment
@@ -29,7 +33,7 @@ from amanet.pictures import (
     part_frames,
     save_figure,
 )
-from amanet.skeleton import ClipBatch, SkeletonClip, SkeletonLayout, load_layout, stream_layout
+from amanet.skeleton import ClipBatch, SkeletonClip, SkeletonLayout, stream_layout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, with_self_loops
 from amanet.skeleton.stream import barycentres
 from amanet.trained import check_store, load_trained
@@ -42,7 +46,7 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None) -> l
     Fig. 8, where the network has SFEM) and the frames of DP (Fig. 3). A store or a raw file gives the film strip of a clip.
 
     Args:
-        what: a run folder, a store, or a raw file.
+        what: a run folder, a store, or a raw file; of one's own clips, a file in the folder that describes them.
         out: folder for the pictures; RUN/figures of a run, the current folder otherwise.
         sample: clip to draw; by default the held-out clip that the network names rightly and most surely, or a store's first.
 
@@ -60,8 +64,10 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None) -> l
         store = ClipStore.open(what)
         clip = store.clip(_row_of(store, sample))
         return [_show_clip(clip, store.layout, store.class_names, _view(store.recipe, store.layout), out or Path())]
+    if what.suffix in SUFFIXES and (what.absolute().parents[1] / DESCRIPTION_FILE).is_file():
+        return [_show_own(what, out or Path())]
     clip, dataset = _read_raw(what)
-    return [_show_clip(clip, load_layout(dataset.layout), dataset.class_names, View("y"), out or Path())]
+    return [_show_clip(clip, dataset.skeleton, dataset.class_names, View("y"), out or Path())]
 
 
 def _show_clip(clip: SkeletonClip, layout: SkeletonLayout, class_names: Sequence[str], view: View, out: Path) -> Path:
@@ -191,6 +197,15 @@ def _row_of(store: ClipStore, sample: str | None) -> int:
 def _view(recipe: str, layout: SkeletonLayout) -> View:
     """Prepared 3-D clips have z up, unless they were left as recorded."""
     return View("y" if recipe == "raw" or layout.num_axes == 2 else "z")
+
+
+def _show_own(path: Path, out: Path) -> Path:
+    """A clip of one's own, from the folder that describes it; set upright, as nobody knows which way its axes point."""
+    folder = path.absolute().parents[1]
+    description = read_description(folder)
+    dataset = own_dataset(description, description.skeleton(folder))
+    clip = align(dataset.read(read_file(path), path, "body-id"), dataset.skeleton, MOST_BODIES)
+    return _show_clip(clip, dataset.skeleton, dataset.class_names, _view("aligned", dataset.skeleton), out)
 
 
 def _read_raw(path: Path) -> tuple[SkeletonClip, Dataset]:

@@ -109,6 +109,7 @@ class _Training:
             normalisation=self.store.recipe,
             layout=self.store.layout,
             class_names=self.store.class_names,
+            max_bodies=self.store.header.max_bodies,
             num_bodies=experiment.sampling.bodies,
             stream=experiment.stream,
             network=experiment.network,

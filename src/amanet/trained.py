@@ -7,17 +7,18 @@ from typing import Any, Literal
 import torch
 
 from amanet.checkpoint import read_weights, write_weights
-from amanet.data.benchmark import get_dataset
+from amanet.data.benchmark import OWN_PREFIX, Dataset, get_dataset
 from amanet.data.dataset import ClipSampling
 from amanet.data.normalise import RECIPES
+from amanet.data.own.dataset import OwnDataset
 from amanet.data.store import ClipStore
 from amanet.errors import AmanetError, ExperimentError, LayoutError, RunError
 from amanet.experiment import from_plain, to_plain
 from amanet.model import Network, NetworkConfig
-from amanet.skeleton import SkeletonLayout, Stream, load_layout
+from amanet.skeleton import SkeletonLayout, Stream
 
 WEIGHTS_FILE = "weights.safetensors"
-WEIGHTS_FORMAT = 1
+WEIGHTS_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -25,36 +26,45 @@ class NetworkCard:
     """What a network was made for: written into its weights file, and compared before it is used.
 
     Attributes:
-        dataset: data set whose raw format and sample names it knows.
+        dataset: data set whose raw format it knows.
         normalisation: recipe that its clips were prepared with.
         layout: skeleton of its input.
         class_names: its classes.
-        num_bodies: bodies of a clip.
+        max_bodies: bodies that preparation keeps of a clip at most.
+        num_bodies: bodies of a clip as the network sees it.
         stream: what it derives from the joints.
         network: its parts.
         sampling: how clips of any length become its input.
 
     Raises:
-        AmanetError: there is no such data set or recipe, or the layout has not as many joints as the data set's.
+        AmanetError: there is no such data set or recipe, or the layout has not as many joints as that of a published data set.
     """
 
     dataset: str
     normalisation: str
     layout: SkeletonLayout
     class_names: tuple[str, ...]
+    max_bodies: int
     num_bodies: int
     stream: Stream
     network: NetworkConfig
     sampling: ClipSampling
 
     def __post_init__(self) -> None:
-        expected = load_layout(get_dataset(self.dataset).layout)
+        expected = self.source.skeleton
         if self.layout.num_joints != expected.num_joints:
             raise LayoutError(
                 f"a network for {self.dataset} takes skeletons of {expected.num_joints} joints", got=f"{self.layout.num_joints} joints"
             )
         if self.normalisation not in RECIPES:
             raise ExperimentError(f"there is no recipe {self.normalisation!r}", expected=f"one of {', '.join(RECIPES)}")
+
+    @property
+    def source(self) -> Dataset | OwnDataset:
+        """What reads raw clips of the kind that the network was trained on."""
+        if self.dataset.startswith(OWN_PREFIX):
+            return OwnDataset(self.dataset, self.layout, self.class_names, self.max_bodies)
+        return get_dataset(self.dataset)
 
     def build(self) -> Network:
         """A fresh network of this kind; its first weights follow from torch's random state."""
@@ -80,9 +90,11 @@ def load_trained(run: Path, device: torch.device | Literal["cpu"] = "cpu") -> tu
         )
     tensors, description = read_weights(path)
     version = description.pop("format", None)
-    if version != WEIGHTS_FORMAT:
+    if version not in (1, WEIGHTS_FORMAT):
         raise RunError("these weights are of another version of amanet", where=path, expected=f"format {WEIGHTS_FORMAT}", got=version)
     try:
+        if version == 1:  # such weights are of published data sets, which say it themselves
+            description["max_bodies"] = get_dataset(str(description.get("dataset"))).max_bodies
         card: NetworkCard = from_plain(NetworkCard, description, path)
         with torch.device("meta"):
             expected = {name: weight.shape for name, weight in card.build().state_dict().items()}
@@ -105,6 +117,8 @@ def check_store(card: NetworkCard, store: ClipStore, run: Path) -> None:
         "recipe": (card.normalisation, store.recipe),
         "layout": (card.layout.name, store.layout.name),
         "joints": (card.layout.joints, store.layout.joints),
+        "coordinates": (card.layout.coordinates, store.layout.coordinates),
+        "number of bodies": (card.max_bodies, store.header.max_bodies),
         "class names": (card.class_names, store.class_names),
     }
     for kind, (trained, found) in kinds.items():

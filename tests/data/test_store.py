@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from amanet.data.store import INDEX_SCHEMA, ClipStore
 from amanet.data.store_writer import StoreWriter, encode_clips
 from amanet.errors import AmanetError, StoreError
+from amanet.skeleton import load_layout
+from amanet.skeleton.layout import describe_layout
 from fabricate.stores import fabricate_clip, ragged_clips, write_store
 
 
@@ -118,9 +120,12 @@ def test_damage_is_noticed_at_opening(store, name, damage):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"version": 2}, "another format"),
-        ({"joints": ["nose"]}, "layout ntu25 has changed"),
-        ({"layout": "unheard-of"}, "no layout"),
+        ({"version": 1}, "another format"),
+        ({"layout": describe_layout(load_layout("sbu15")) | {"name": "ntu25"}}, "layout ntu25 has changed"),
+        ({"layout": "ntu25"}, "cannot be understood"),
+        ({"layout": describe_layout(load_layout("ntu25")) | {"centre": "tail"}}, "contradicts itself"),
+        ({"max_bodies": "two"}, "cannot be understood"),
+        ({"splits": ["split"]}, "other columns"),
         ({"class_names": ["one", "two"]}, "labels outside 0..1"),
         ({"class_names": 3}, "cannot be understood"),
         ({"class_names": [3]}, "cannot be understood"),
@@ -187,7 +192,7 @@ def test_clip_without_label_is_refused():
 
 
 def test_writer_leaves_nothing_behind_when_interrupted(tmp_path, store):
-    writer = StoreWriter(tmp_path / "new", dataset="ntu60", layout=store.layout, recipe="raw", class_names=("a",))
+    writer = StoreWriter(tmp_path / "new", dataset="ntu60", layout=store.layout, recipe="raw", class_names=("a",), max_bodies=1)
     with pytest.raises(KeyboardInterrupt), writer:
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["store"]

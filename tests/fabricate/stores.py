@@ -31,7 +31,15 @@ def write_store(path: Path, clips: Sequence[SkeletonClip], dataset: str = "ntu60
     """A store of these clips."""
     source = get_dataset(dataset)
     layout = load_layout(source.layout)
-    writer = StoreWriter(path, dataset=dataset, layout=layout, recipe="aligned", class_names=source.class_names, overwrite=overwrite)
+    writer = StoreWriter(
+        path,
+        dataset=dataset,
+        layout=layout,
+        recipe="aligned",
+        class_names=source.class_names,
+        max_bodies=source.max_bodies,
+        overwrite=overwrite,
+    )
     with writer:
         for clip in clips:
             writer.extend(encode_clips([clip], [source.parse(clip.sample)]))

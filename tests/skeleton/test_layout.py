@@ -11,7 +11,7 @@ import torch
 from amanet.errors import LayoutError
 from amanet.model import BlockConfig, Network, NetworkConfig
 from amanet.skeleton import STREAMS, BodyPart, JointGroup, SkeletonLayout, Stream, layout_names, load_layout
-from amanet.skeleton.layout import LAYOUT_FOLDER
+from amanet.skeleton.layout import LAYOUT_FOLDER, describe_layout, parse_layout
 
 NTU_EDGES = (
     *((1, 2), (2, 21), (3, 21), (4, 3), (5, 21), (6, 5), (7, 6), (8, 7), (9, 21), (10, 9), (11, 10), (12, 11), (13, 1), (14, 13)),
@@ -75,6 +75,7 @@ def test_shipped_layouts(name: str, num_joints: int, centre: int) -> None:
 def test_every_file_that_ships_is_a_layout() -> None:
     assert layout_names() == tuple(name for name, *_ in SHIPPED)
     assert all(load_layout(name).name == name for name in layout_names())
+    assert all(parse_layout(describe_layout(load_layout(name))) == load_layout(name) for name in layout_names())
 
 
 def test_ntu_bones_are_the_published_ones() -> None:

@@ -14,11 +14,16 @@ from amanet.data.formats.sbu import read_skeleton_pos
 from amanet.data.formats.utd_mhad import read_skeleton_mat
 from amanet.data.normalise import Tracks
 from amanet.errors import ExperimentError, FormatError
-from amanet.skeleton import SkeletonClip
+from amanet.skeleton import SkeletonClip, SkeletonLayout, load_layout
 
 Reader = Callable[[bytes, Path | str, Tracks], SkeletonClip]
 Entry = TypeVar("Entry")
 
+OWN = "own"
+"""What the command line calls a data set of one's own, and its first split."""
+OWN_PREFIX = f"{OWN}:"
+"""How the names of such data sets begin in stores and networks, so that they are never taken for a published one."""
+OWN_BENCHMARK = re.compile(r"own(?:-([a-z0-9_]+))?", re.ASCII)
 NO_DIGIT = re.compile(r"\D", re.ASCII)
 
 
@@ -27,7 +32,7 @@ class SampleKey:
     """What the name of a sample says about it; None where the data set does not say.
 
     Attributes:
-        performer: who acts, counted from 1; of a pair, both numbers as one (103 for 1 and 3).
+        performer: who acts, counted from 1; of a pair, both numbers as one (103 for 1 and 3). Unknown only in a data set of one's own.
         action: the class as the data set counts it, from 1.
         label: the class as a network counts it, from 0.
         camera: which of the cameras saw it.
@@ -35,7 +40,7 @@ class SampleKey:
         replication: which repetition of the same action by the same performer.
     """
 
-    performer: int
+    performer: int | None
     action: int
     label: int
     camera: int | None = None
@@ -76,6 +81,11 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def skeleton(self) -> SkeletonLayout:
+        """The layout of its clips."""
+        return load_layout(self.layout)
 
     def parse(self, sample: str) -> SampleKey:
         """What the name of a sample says.
@@ -149,6 +159,24 @@ class Benchmark:
     description: str
 
 
+@dataclass(frozen=True)
+class OwnBenchmark:
+    """A split of a data set of one's own, which its store holds.
+
+    Attributes:
+        name: ``own``, or ``own-NAME``.
+        column: of the store's index: ``split``, or ``split_NAME``.
+    """
+
+    name: str
+    column: str
+
+
+def own_benchmark_name(column: str) -> str:
+    """The benchmark of a split of one's own, by its column."""
+    return OWN + column.removeprefix("split").replace("_", "-", 1)
+
+
 def get_dataset(name: str) -> Dataset:
     """The data set of that name.
 
@@ -158,18 +186,21 @@ def get_dataset(name: str) -> Dataset:
     return _look_up(DATASETS, name, "data set")
 
 
-def get_benchmark(name: str) -> Benchmark:
-    """The benchmark of that name.
+def get_benchmark(name: str) -> Benchmark | OwnBenchmark:
+    """The benchmark of that name: a published one, or ``own`` or ``own-NAME`` for a split of a data set of one's own.
 
     Raises:
         ExperimentError: there is none; the message lists the names.
     """
-    return _look_up(BENCHMARKS, name, "benchmark")
+    own = OWN_BENCHMARK.fullmatch(name)
+    if own is not None:
+        return OwnBenchmark(name, "split" + (f"_{own[1]}" if own[1] else ""))
+    return _look_up(BENCHMARKS, name, "benchmark", OWN, f"{OWN}-NAME")
 
 
-def _look_up(entries: Mapping[str, Entry], name: str, kind: str) -> Entry:
+def _look_up(entries: Mapping[str, Entry], name: str, kind: str, *others: str) -> Entry:
     if name not in entries:
-        raise ExperimentError(f"there is no {kind} {name!r}", expected=f"one of {', '.join(entries)}", got=name)
+        raise ExperimentError(f"there is no {kind} {name!r}", expected=f"one of {', '.join((*entries, *others))}", got=name)
     return entries[name]
 
 
@@ -242,7 +273,7 @@ def _even_setup(key: SampleKey) -> bool:
 
 
 def _odd_performer(key: SampleKey) -> bool:
-    return key.performer % 2 == 1
+    return key.performer is not None and key.performer % 2 == 1
 
 
 NTU60 = _ntu("ntu60", 60, NTU60_SETUPS)

@@ -10,13 +10,17 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Float32, Int
 from torch.utils.data import Dataset
 
-from amanet.data.benchmark import Benchmark
+from amanet.data.benchmark import OWN_PREFIX, Benchmark, OwnBenchmark, own_benchmark_name
 from amanet.data.padding import replay
 from amanet.data.store import ClipStore
 from amanet.errors import ExperimentError
 from amanet.skeleton import SkeletonClip, SkeletonLayout
 
 Part = Literal["train", "validation", "test"]
+Rows = tuple[Bool[np.ndarray, " clip"], Bool[np.ndarray, " clip"]]
+"""Which clips train, and which test."""
+NOBODY = -1
+"""A performer whom nobody named."""
 
 
 @dataclass(frozen=True)
@@ -189,8 +193,10 @@ def add_bodies(clip: SkeletonClip, bodies: int) -> SkeletonClip:
     return SkeletonClip(clip.sample, joints, present, clip.label)
 
 
-def split_rows(store: ClipStore, benchmark: Benchmark, validation_performers: Sequence[int] = ()) -> dict[Part, Int[np.ndarray, " clip"]]:
-    """Rows of a store that train, validate and test, by what the samples' names say.
+def split_rows(
+    store: ClipStore, benchmark: Benchmark | OwnBenchmark, validation_performers: Sequence[int] = ()
+) -> dict[Part, Int[np.ndarray, " clip"]]:
+    """Rows of a store that train, validate and test, by what the samples' names say, or of one's own clips by what the store says.
 
     Args:
         store: clips of the benchmark's data set, all or some of them.
@@ -200,6 +206,35 @@ def split_rows(store: ClipStore, benchmark: Benchmark, validation_performers: Se
     Raises:
         ExperimentError: the store is of another data set, a held-out performer does not train, or nothing is left to train or to test.
     """
+    in_training, in_test = _split_own(store, benchmark) if isinstance(benchmark, OwnBenchmark) else _split_by_names(store, benchmark)
+    performers = store.index["performer"].fill_null(NOBODY).to_numpy()
+    held_out = in_training & np.isin(performers, list(validation_performers))
+    training = set(performers[in_training].tolist()) - {NOBODY}
+    strangers = set(validation_performers) - training
+    if strangers:
+        raise ExperimentError(
+            f"these performers do not train in {benchmark.name}, so they cannot be held out for validation",
+            expected=f"some of {', '.join(map(str, sorted(training)))}",
+            got=", ".join(map(str, sorted(strangers))),
+        )
+    parts: dict[Part, Int[np.ndarray, " clip"]] = {
+        "train": np.flatnonzero(in_training & ~held_out),
+        "validation": np.flatnonzero(held_out),
+        "test": np.flatnonzero(in_test),
+    }
+    if not len(parts["train"]) or not len(parts["test"]):
+        raise ExperimentError(
+            f"this store has nothing to train or nothing to test for {benchmark.name}",
+            where=store.path,
+            expected="one clip or more"
+            if isinstance(benchmark, OwnBenchmark)
+            else f"{benchmark.num_train} and {benchmark.num_test} clips in the whole data set",
+            got=", ".join(f"{len(rows)} clips for {part}" for part, rows in parts.items()),
+        )
+    return parts
+
+
+def _split_by_names(store: ClipStore, benchmark: Benchmark) -> Rows:
     if store.dataset != benchmark.dataset.name:
         raise ExperimentError(
             f"this store is not of the benchmark {benchmark.name}",
@@ -207,27 +242,25 @@ def split_rows(store: ClipStore, benchmark: Benchmark, validation_performers: Se
             expected=f"a store of {benchmark.dataset.name}",
             got=f"a store of {store.dataset}",
         )
-    keys = [benchmark.dataset.parse(sample) for sample in store.samples]
-    in_training = np.array([benchmark.in_training(key) for key in keys])
-    performers = np.array([key.performer for key in keys])
-    held_out = in_training & np.isin(performers, list(validation_performers))
-    strangers = set(validation_performers) - set(performers[in_training].tolist())
-    if strangers:
+    in_training = np.array([benchmark.in_training(benchmark.dataset.parse(sample)) for sample in store.samples])
+    return in_training, ~in_training
+
+
+def _split_own(store: ClipStore, benchmark: OwnBenchmark) -> Rows:
+    if not store.dataset.startswith(OWN_PREFIX):
         raise ExperimentError(
-            f"these performers do not train in {benchmark.name}, so they cannot be held out for validation",
-            expected=f"some of {', '.join(map(str, sorted(set(performers[in_training].tolist()))))}",
-            got=", ".join(map(str, sorted(strangers))),
-        )
-    parts: dict[Part, Int[np.ndarray, " clip"]] = {
-        "train": np.flatnonzero(in_training & ~held_out),
-        "validation": np.flatnonzero(held_out),
-        "test": np.flatnonzero(~in_training),
-    }
-    if not len(parts["train"]) or not len(parts["test"]):
-        raise ExperimentError(
-            f"this store has nothing to train or nothing to test for {benchmark.name}",
+            f"the benchmark {benchmark.name} is for clips of your own",
             where=store.path,
-            expected=f"{benchmark.num_train} and {benchmark.num_test} clips in the whole data set",
-            got=", ".join(f"{len(rows)} clips for {part}" for part, rows in parts.items()),
+            got=f"a store of {store.dataset}",
+            cure="name one of its benchmarks (docs/data.md)",
         )
-    return parts
+    if benchmark.column not in store.header.splits:
+        others = [own_benchmark_name(column) for column in store.header.splits]
+        raise ExperimentError(
+            f"this store has no split {benchmark.column}",
+            where=store.path,
+            expected=f"one of the benchmarks {', '.join(others)}" if others else None,
+            cure=f"give labels.csv a column {benchmark.column} of train and test, or dataset.toml its test_performers, and prepare again",
+        )
+    column = np.array(store.index[benchmark.column].to_pylist(), dtype=object)
+    return column == "train", column == "test"

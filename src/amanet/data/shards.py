@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from amanet import __version__
 from amanet.data.archive import RawMember
-from amanet.data.benchmark import get_dataset
+from amanet.data.benchmark import Dataset
 from amanet.data.normalise import RECIPES
+from amanet.data.own.dataset import OwnDataset
 from amanet.data.store_writer import ROW_SCHEMA, encode_clips
 from amanet.errors import AmanetError
-from amanet.skeleton import load_layout
 
 CHUNK_CLIPS = 256
 
@@ -46,27 +46,28 @@ class Chunk:
     """Raw files that become one shard.
 
     Attributes:
-        dataset: name of their data set.
+        dataset: how they are read, and what is known about them.
         recipe: how to normalise them.
         members: the files.
         shard: where the result goes.
     """
 
-    dataset: str
+    dataset: Dataset | OwnDataset
     recipe: str
     members: tuple[RawMember, ...]
     shard: Path
 
 
-def cut_chunks(members: Sequence[RawMember], dataset: str, recipe: str, folder: Path) -> list[Chunk]:
+def cut_chunks(members: Sequence[RawMember], dataset: Dataset | OwnDataset, recipe: str, folder: Path) -> list[Chunk]:
     """Cuts files into chunks, whose shards lie in ``folder``."""
-    settings = (__version__, dataset, recipe, load_layout(get_dataset(dataset).layout).joints)
+    settings = (__version__, dataset.name, recipe, dataset.skeleton, dataset.max_bodies)
     chunks = []
     for start in range(0, len(members), CHUNK_CLIPS):
         part = tuple(members[start : start + CHUNK_CLIPS])
-        facts = (settings, [(member.sample, member.size, member.stamp) for member in part])
+        facts = (settings, [(dataset.parse(member.sample), member.sample, member.size, member.stamp) for member in part])
         digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-        chunks.append(Chunk(dataset, recipe, part, folder / f"{start:07}-{digest}.arrow"))
+        reader = dataset.only([member.sample for member in part]) if isinstance(dataset, OwnDataset) else dataset
+        chunks.append(Chunk(reader, recipe, part, folder / f"{start:07}-{digest}.arrow"))
     return chunks
 
 
@@ -81,9 +82,7 @@ def make_shard(chunk: Chunk, skip: bool) -> int:
     Raises:
         AmanetError: a file is damaged, and such files are not to be skipped.
     """
-    dataset = get_dataset(chunk.dataset)
-    recipe = RECIPES[chunk.recipe]
-    layout = load_layout(dataset.layout)
+    dataset, recipe, layout = chunk.dataset, RECIPES[chunk.recipe], chunk.dataset.skeleton
     clips, dropped = [], []
     for member in chunk.members:
         try:

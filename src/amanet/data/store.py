@@ -4,8 +4,9 @@
 file              holds
 ================  ==========================================================================================================
 ``joints.npy``    every clip's (body, frame, joint, coord) numbers one after the other, float32; NaN where a joint is absent
-``index.parquet`` one row a clip, sorted by sample: its label, who and what recorded it, its shape, and where it starts
-``store.json``    what the numbers mean: data set, layout with its joints, recipe, class names, counts, content hash
+``index.parquet`` one row a clip, sorted by sample: its label, who and what recorded it, its shape, and where it starts; in a store of
+                  one's own clips also a column for each split: train, test, or nothing
+``store.json``    what the numbers mean: data set, the whole layout, recipe, class names, counts, content hash
 ``report.json``   written by :func:`amanet.prepare.prepare`: what was kept, what was dropped and why
 ================  ==========================================================================================================
 
@@ -18,17 +19,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Int
 
-from amanet.errors import StoreError
-from amanet.skeleton import SkeletonClip, SkeletonLayout, load_layout
+from amanet.errors import LayoutError, StoreError
+from amanet.skeleton import SkeletonClip, SkeletonLayout, layout_names, load_layout
+from amanet.skeleton.layout import parse_layout
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SHOWN_OFFENDERS = 10
 REPAIR = "prepare it again: `amanet prepare`"
 
@@ -42,7 +44,7 @@ CLIP_FIELDS = [
     pa.field("frames", pa.int32(), nullable=False),
 ]
 INDEX_SCHEMA = pa.schema([*CLIP_FIELDS, pa.field("offset", pa.int64(), nullable=False)])
-"""Columns of ``index.parquet``; ``offset`` counts floats of ``joints.npy``."""
+"""Columns of ``index.parquet``; ``offset`` counts floats of ``joints.npy``. The columns of splits come after them."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,11 @@ class StoreHeader:
     Attributes:
         version: of this format.
         dataset: name of the data set the clips are of.
-        layout: name of their skeleton layout.
-        joints: the joints of that layout when the store was written, so that a changed layout is noticed.
-        coordinates: what the three numbers of a joint are.
+        layout: their skeleton layout, as the tables of its TOML file; so a store can be opened where nobody knows the layout.
         recipe: how the clips were normalised.
         class_names: one a label.
+        max_bodies: bodies of a clip at most.
+        splits: columns of the index that say which part of a split a clip is in.
         num_clips: rows of the index.
         num_floats: numbers in ``joints.npy``.
         content: SHA-256 over the numbers, the index and the other fields of this header.
@@ -64,11 +66,11 @@ class StoreHeader:
 
     version: int
     dataset: str
-    layout: str
-    joints: tuple[str, ...]
-    coordinates: str
+    layout: dict[str, Any]
     recipe: str
     class_names: tuple[str, ...]
+    max_bodies: int
+    splits: tuple[str, ...]
     num_clips: int
     num_floats: int
     content: str
@@ -76,14 +78,14 @@ class StoreHeader:
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(StoreHeader).items():
             value = getattr(self, name)
-            members, member = (value, str) if isinstance(value, tuple) else ([value], kind)
+            members, member = (value, str) if isinstance(value, tuple) else ([value], get_origin(kind) or kind)
             if isinstance(value, tuple) != (kind == tuple[str, ...]) or not all(isinstance(each, member) for each in members):
                 raise TypeError(f"{name} is not {kind}")
 
     def seal(self, digest: "hashlib._Hash", index: bytes) -> str:
         """The content hash, given the running hash of the numbers and the bytes of the index."""
         digest.update(index)
-        digest.update(json.dumps({**asdict(self), "content": ""}, sort_keys=True).encode())
+        digest.update(json.dumps({**asdict(self), "content": ""}).encode())
         return digest.hexdigest()
 
 
@@ -116,8 +118,8 @@ class ClipStore:
         """
         path = Path(path)
         header = _read_header(path)
-        layout = _find_layout(header, path)
-        index = _read_index(path)
+        layout = _read_layout(header, path)
+        index = _read_index(path, header)
         numbers = _map_numbers(path)
         shape = (header.num_clips, header.num_floats)
         if shape != (len(index), numbers.size):
@@ -196,28 +198,39 @@ def _read_header(path: Path) -> StoreHeader:
         raise StoreError(f"store.json cannot be understood: {error}", where=place, cure=REPAIR) from error
 
 
-def _find_layout(header: StoreHeader, path: Path) -> SkeletonLayout:
-    layout = load_layout(header.layout)
-    if (layout.joints, layout.coordinates) != (header.joints, header.coordinates):
+def _read_layout(header: StoreHeader, path: Path) -> SkeletonLayout:
+    """The layout of the store; where one of its name ships, the joints must be the same, as that of published numbers would be another."""
+    try:
+        layout = parse_layout(header.layout)
+    except LayoutError as error:
+        raise StoreError(f"the layout in store.json contradicts itself: {error.problem}", where=path, got=error.got, cure=REPAIR) from error
+    known = load_layout(layout.name) if layout.name in layout_names() else layout
+    if (known.joints, known.coordinates) != (layout.joints, layout.coordinates):
         raise StoreError(
             f"the layout {layout.name} has changed since this store was written",
             where=path,
-            expected=f"{layout.coordinates} of {', '.join(layout.joints)}",
-            got=f"{header.coordinates} of {', '.join(header.joints)}",
+            expected=f"{known.coordinates} of {', '.join(known.joints)}",
+            got=f"{layout.coordinates} of {', '.join(layout.joints)}",
             cure=REPAIR,
         )
     return layout
 
 
-def _read_index(path: Path) -> pa.Table:
+def index_schema(splits: Sequence[str]) -> pa.Schema:
+    """The columns of an index with these splits."""
+    return pa.schema([*INDEX_SCHEMA, *(pa.field(name, pa.string()) for name in splits)])
+
+
+def _read_index(path: Path, header: StoreHeader) -> pa.Table:
     place = path / "index.parquet"
+    schema = index_schema(header.splits)
     try:
         index = pq.read_table(place).combine_chunks()
         index.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"the index cannot be read: {error}", where=place, cure=REPAIR) from error
-    if not index.schema.equals(INDEX_SCHEMA) or any(index[name].null_count for name in ("sample", "label", "bodies", "frames", "offset")):
-        raise StoreError("the index has other columns than it should", where=place, expected=INDEX_SCHEMA, got=index.schema, cure=REPAIR)
+    if not index.schema.equals(schema) or any(index[name].null_count for name in ("sample", "label", "bodies", "frames", "offset")):
+        raise StoreError("the index has other columns than it should", where=place, expected=schema, got=index.schema, cure=REPAIR)
     return index
 
 
@@ -241,12 +254,16 @@ def check_index(index: pa.Table, header: StoreHeader, layout: SkeletonLayout, pa
     sizes = num_floats(index, layout)
     starts = np.cumsum(sizes) - sizes
     labels = index["label"].to_numpy()
-    problems = {
+    problems: dict[str, Sequence[int] | np.ndarray] = {
         "samples that are not sorted or stand there twice": wrong_order,
         f"labels outside 0..{len(header.class_names) - 1}": np.flatnonzero((labels < 0) | (labels >= len(header.class_names))),
         "clips of no body or no frame, or longer than the store": np.flatnonzero((sizes <= 0) | (sizes > header.num_floats)),
         "clips that do not follow one another": np.flatnonzero(index["offset"].to_numpy() != starts),
     }
+    for name in header.splits:
+        problems[f"cells of {name} that are no part of a split"] = np.flatnonzero(
+            [part not in ("train", "test", None) for part in index[name].to_pylist()]
+        )
     for problem, rows in problems.items():
         if len(rows):
             raise StoreError(problem, where=path, got=first_of([samples[row] for row in rows]), cure=REPAIR)

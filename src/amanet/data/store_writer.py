@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Float32
 
 from amanet.data.benchmark import SampleKey
-from amanet.data.store import CLIP_FIELDS, FORMAT_VERSION, INDEX_SCHEMA, StoreHeader, check_index, first_of, num_floats
+from amanet.data.store import CLIP_FIELDS, FORMAT_VERSION, StoreHeader, check_index, first_of, index_schema, num_floats
 from amanet.errors import StoreError
 from amanet.skeleton import SkeletonClip, SkeletonLayout
+from amanet.skeleton.layout import describe_layout
 
 ROW_SCHEMA = pa.schema([*CLIP_FIELDS, pa.field("joints", pa.large_list(pa.float32()), nullable=False)])
 """Clips on their way into a store: the same columns, and the numbers themselves."""
@@ -37,6 +38,8 @@ class StoreWriter:
         layout: skeleton of every clip.
         recipe: how the clips were normalised.
         class_names: one a label.
+        max_bodies: bodies of a clip at most.
+        splits: for each column of the index that says which part of a split a clip is in, that part by sample.
         overwrite: replace the store that is there; anything else that is there is never touched.
 
     Raises:
@@ -44,7 +47,16 @@ class StoreWriter:
     """
 
     def __init__(
-        self, path: Path, *, dataset: str, layout: SkeletonLayout, recipe: str, class_names: Sequence[str], overwrite: bool = False
+        self,
+        path: Path,
+        *,
+        dataset: str,
+        layout: SkeletonLayout,
+        recipe: str,
+        class_names: Sequence[str],
+        max_bodies: int,
+        splits: Mapping[str, Mapping[str, str]] | None = None,
+        overwrite: bool = False,
     ) -> None:
         check_place(path, overwrite)
         self.path = path
@@ -53,12 +65,13 @@ class StoreWriter:
         self._facts: dict[str, Any] = {
             "version": FORMAT_VERSION,
             "dataset": dataset,
-            "layout": layout.name,
-            "joints": layout.joints,
-            "coordinates": layout.coordinates,
+            "layout": describe_layout(layout),
             "recipe": recipe,
             "class_names": tuple(class_names),
+            "max_bodies": max_bodies,
+            "splits": tuple(splits or ()),
         }
+        self._splits = dict(splits or {})
         self._digest = hashlib.sha256()
         self._num_floats = 0
         self._rows: list[pa.Table] = []
@@ -84,7 +97,12 @@ class StoreWriter:
         rows = pa.concat_tables([pa.table({name: [] for name in ROW_SCHEMA.names[:-1]}, pa.schema(CLIP_FIELDS)), *self._rows])
         ends = np.cumsum(num_floats(rows, self.layout))
         offset = np.concatenate([[0], ends[:-1]]) if len(rows) else ends
-        return rows.append_column(INDEX_SCHEMA.field("offset"), pa.array(offset, pa.int64())).combine_chunks()
+        columns = {"offset": pa.array(offset, pa.int64())}
+        samples = rows["sample"].to_pylist()
+        columns |= {name: pa.array([split.get(sample) for sample in samples], pa.string()) for name, split in self._splits.items()}
+        for name, column in columns.items():
+            rows = rows.append_column(index_schema(tuple(self._splits)).field(name), column)
+        return rows.combine_chunks()
 
     def extend(self, rows: pa.Table) -> None:
         """Appends clips made by :func:`encode_clips`; over all calls they come sorted by sample."""

@@ -178,6 +178,29 @@ def parse_layout(fields: dict[str, Any]) -> SkeletonLayout:
     )
 
 
+def describe_layout(layout: SkeletonLayout) -> dict[str, Any]:
+    """The tables of a TOML file with this layout; :func:`parse_layout` gives it back."""
+    joints = layout.joints
+    return {
+        "name": layout.name,
+        "coordinates": layout.coordinates,
+        "centre": joints[layout.centre],
+        "across": [joints[joint] for joint in layout.across],
+        "up": [joints[joint] for joint in layout.up],
+        "mirror": [[joints[joint], joints[other]] for joint, other in enumerate(layout.mirror) if joint < other],
+        "joints": {joint: joints[parent] for joint, parent in zip(joints, layout.parents, strict=True)},
+        "parts": {
+            part.name: {
+                "joints": [joints[joint] for joint in part.joints],
+                "origin": joints[part.origin],
+                "anchor": joints[part.anchor],
+            }
+            for part in layout.parts
+        },
+        "groups": {group.name: [joints[joint] for joint in group.joints] for group in layout.groups},
+    }
+
+
 def _check_kinds(fields: dict[str, Any]) -> None:
     """Refuse a field whose value is of another kind than the TOML files that ship have there."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from amanet.data.store import first_of
-from amanet.errors import FormatError
+from amanet.errors import FormatError, LayoutError
 from amanet.skeleton import SkeletonLayout, layout_names, load_layout
 
 DESCRIPTION_FILE = "dataset.toml"
@@ -69,9 +69,15 @@ class OwnDescription:
         """The layout of the clips in that folder.
 
         Raises:
-            LayoutError: the file of the layout is not there, or contradicts itself.
+            LayoutError: the file of the layout is not there or contradicts itself, or has the name of one that ships and is another.
         """
-        return load_layout(folder / self.layout if self.layout.endswith(".toml") else self.layout)
+        if not self.layout.endswith(".toml"):
+            return load_layout(self.layout)
+        layout = load_layout(folder / self.layout)
+        if layout.name in layout_names() and layout != load_layout(layout.name):
+            cure = "give it another name, or copy that one as it is"
+            raise LayoutError(f"a layout {layout.name} ships, and this is another", where=folder / self.layout, cure=cure)
+        return layout
 
     def to_toml(self) -> str:
         """The content of the file."""

@@ -1,0 +1,53 @@
+"""A clip as an array: a strict reader of ``.npy`` files, which holds no object and evaluates no header."""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+
+from amanet.data.own.numbers import ClipNumbers, check_size
+from amanet.errors import FormatError
+from amanet.skeleton import SkeletonLayout
+
+PREFIXES = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4}
+"""Signature and version, and how many bytes tell the length of the header."""
+LONGEST_HEADER = 4096
+HEADER = re.compile(
+    rb"\{\s*'descr'\s*:\s*'([<>|][fiu][1248])'\s*,\s*'fortran_order'\s*:\s*(True|False)\s*,"
+    rb"\s*'shape'\s*:\s*\(\s*((?:\d{1,9}\s*,\s*){2,3}\d{1,9})\s*,?\s*\)\s*,?\s*\}\s*"
+)
+EXPECTED = "an array (body, frame, joint, coord) or (frame, joint, coord) of floats or whole numbers"
+CURE = "write it with numpy.save(path, numbers.astype(numpy.float32))"
+
+
+def read_npy(content: bytes, path: Path, layout: SkeletonLayout) -> ClipNumbers:
+    """The numbers in the content of a ``.npy`` file.
+
+    Raises:
+        FormatError: no such file, of another version, type or number of axes, or of another length than it says.
+    """
+    size = PREFIXES.get(content[:8])
+    if size is None:
+        raise FormatError("this is no .npy file of version 1 or 2", where=path, expected=EXPECTED, got=content[:8], cure=CURE)
+    start = 8 + size
+    length = int.from_bytes(content[8:start], "little")
+    header = content[start : start + length] if length <= LONGEST_HEADER else b""
+    match = HEADER.fullmatch(header)
+    if match is None:
+        raise FormatError("this .npy file holds no clip", where=path, expected=EXPECTED, got=header[:120] or "no header", cure=CURE)
+    try:
+        kind = np.dtype(match[1].decode())
+    except TypeError as error:
+        raise FormatError(f"this .npy file holds no numbers: {error}", where=path, expected=EXPECTED, cure=CURE) from error
+    shape = tuple(int(number) for number in match[3].split(b","))
+    body, frame, joint, coord = shape if len(shape) == 4 else (1, *shape)
+    check_size(body, frame, joint * coord, path)
+    held, needed = len(content) - start - length, math.prod(shape) * kind.itemsize
+    if held != needed:
+        raise FormatError(
+            "this .npy file has another length than its header says", where=path, expected=f"{needed} bytes of numbers", got=held, cure=CURE
+        )
+    flat = np.frombuffer(content, dtype=kind, offset=start + length)
+    numbers = flat.reshape(shape, order="F" if match[2] == b"True" else "C").reshape(body, frame, joint, coord)
+    return ClipNumbers(numbers.astype(np.float64))
