@@ -41,6 +41,9 @@ def read_own_clip(content: bytes, path: Path | str, layout: SkeletonLayout) -> S
     if path.suffix not in READERS:
         raise FormatError("this is no file of a clip", where=path, expected=f"a name that ends in {', '.join(SUFFIXES)}")
     found = READERS[path.suffix](content, path, layout)
+    if np.isnan(found.numbers).all():  # as it is where there is no number
+        bodies, frames = found.numbers.shape[:2]
+        raise FormatError("nobody is seen in any frame", where=path, got=f"{bodies} bodies, {frames} frames")
     numbers = _with_score(found.numbers, layout, path)
     absent = np.isnan(numbers)
     _check_places(ClipNumbers(numbers, found.lines), absent, layout, path)
@@ -71,10 +74,6 @@ def _with_score(
 
 
 def _check_places(found: ClipNumbers, absent: np.ndarray, layout: SkeletonLayout, path: Path) -> None:
-    if not found.numbers.size or absent.all():
-        raise FormatError(
-            "nobody is seen in any frame", where=path, got=f"{found.numbers.shape[0]} bodies, {found.numbers.shape[1]} frames"
-        )
     with np.errstate(invalid="ignore"):
         far = np.abs(found.numbers) > LARGEST_PLACE
     partly = absent.any(-1) & ~absent.all(-1)

@@ -10,7 +10,7 @@ from amanet.data.own.numbers import ClipNumbers, gather
 from amanet.errors import FormatError
 from amanet.skeleton import SkeletonLayout
 
-Joints = list[list[float] | None]
+Joints = list[list[int | float] | None]
 
 LARGEST_WHOLE = 10**12
 EXPECTED = '{"bodies": [{"id": 7, "joints": [[x, y, z], null, ...]}]}'
@@ -36,7 +36,7 @@ def read_jsonl(content: bytes, path: Path, layout: SkeletonLayout) -> ClipNumber
     for line, body, joints in bodies:
         if (body, line - 1) in rows:
             raise FormatError(f"body {body!r} stands twice in this frame", where=path, line=line)
-        rows[body, line - 1] = line, [number for joint in joints for number in joint or [math.nan] * num_coords]
+        rows[body, line - 1] = line, [float(number) for joint in joints for number in joint or [math.nan] * num_coords]
     return gather(rows, len(lines), num_joints, path)
 
 
