@@ -15,6 +15,7 @@ Settings = TypeVar("Settings")
 
 VERBS = {
     "synthesize": "make people acting: raw .skeleton files to try everything on",
+    "new-dataset": "write a small example of a data set of your own, to fill with your clips",
     "prepare": "read a raw archive or folder into a store that trains fast",
     "train": "train one stream of a network, or go on with a stopped run",
     "evaluate": "score a trained run on its test part",
@@ -85,6 +86,12 @@ def _synthesize(rest: Sequence[str]) -> None:
     from amanet.synthesize import synthesize
 
     synthesize(**_function_arguments("synthesize", synthesize, rest))
+
+
+def _new_dataset(rest: Sequence[str]) -> None:
+    from amanet.new_dataset import new_dataset
+
+    new_dataset(**_function_arguments("new-dataset", new_dataset, rest))
 
 
 def _prepare(rest: Sequence[str]) -> None:
@@ -207,6 +214,7 @@ def _cost(rest: Sequence[str]) -> None:
 
 HANDLERS: dict[str, Callable[[Sequence[str]], None]] = {
     "synthesize": _synthesize,
+    "new-dataset": _new_dataset,
     "prepare": _prepare,
     "train": _train,
     "evaluate": _evaluate,
