@@ -22,7 +22,7 @@ from amanet.evaluate import evaluate
 from amanet.experiment import Experiment, Machine, Recipe, read_experiment, write_experiment
 from amanet.metrics import Scores
 from amanet.skeleton import SkeletonClip
-from amanet.train import resume, train
+from amanet.train import balanced_weights, resume, train
 from fabricate.runs import TINY_RECIPE, TINY_SAMPLING, tiny_experiment, tiny_store, weights_digest
 from fabricate.stores import fabricate_clip, ntu_samples, write_store
 
@@ -217,12 +217,13 @@ def last_weights(run: Path) -> list[torch.Tensor]:
 
 @pytest.mark.timeout(300)
 def test_two_processes_train_as_one(store: ClipStore, tmp_path: Path) -> None:
-    """Equal losses to 1e-5, and every evaluated clip counted once, though neither part divides by two."""
-    clips = [fabricate_clip(sample, bodies=2, frames=9) for sample in ntu_samples((1, 2, 3), (1, 2, 3, 4, 5, 6, 7))]
+    """Equal losses to 1e-5, and every evaluated clip counted once, though neither part divides by two and classes weigh unequally."""
+    samples = ntu_samples((1, 2, 3), (1, 2, 3, 4, 5, 6, 7))
+    clips = [fabricate_clip(sample, bodies=2, frames=9) for sample in samples if not ("P001" in sample and sample[-1] in "567")]
     odd = write_store(tmp_path / "store", clips)
     network = replace(tiny_experiment(odd).network, dropout=0.0)
     # In float64, as rounding grows on clips of random numbers until the losses of two equal programs differ.
-    experiment = tiny_experiment(odd, network=network, recipe=replace(TINY_RECIPE, micro_batch=4), precision="64-true")
+    experiment = tiny_experiment(odd, network=network, recipe=replace(TINY_RECIPE, micro_batch=4, balance="weights"), precision="64-true")
     one, two = new_run(tmp_path / "one", experiment), new_run(tmp_path / "two", experiment)
     resume(one, Machine(evaluate_every=1))
     done = subprocess.run(
@@ -248,6 +249,16 @@ def test_accumulated_micro_batches_give_the_gradient_of_the_batch(store: ClipSto
         found.append(records(tmp_path / str(micro))[0]["loss"])
     assert found[0] != found[1]  # BN sees micro batches, so the losses differ, but not by much
     assert found[0] == pytest.approx(found[1], rel=0.2)
+
+
+def test_weights_of_classes_make_up_for_their_sizes(store: ClipStore, tmp_path: Path) -> None:
+    labels = np.array([0, 0, 0, 2])
+    assert balanced_weights(labels, 4).tolist() == pytest.approx([4 / 6, 0, 4 / 2, 0])
+    assert balanced_weights(labels, 4)[labels].mean().item() == pytest.approx(1)
+    plain, even = (replace(TINY_RECIPE, epochs=1, milestones=(), balance=balance) for balance in ("none", "weights"))
+    for name, recipe in (("plain", plain), ("even", even)):
+        train(tiny_experiment(store, recipe=recipe), tmp_path / name)
+    assert weights_digest(tmp_path / "plain") == weights_digest(tmp_path / "even")  # classes of equal size weigh the same
 
 
 def test_bf16_trains(store: ClipStore, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from amanet.skeleton import Stream
 EXPERIMENT_FILE = "experiment.yaml"
 METRICS_FILE = "metrics.jsonl"
 
+Balance = Literal["none", "weights", "sampler"]
 Precision = Literal["32-true", "bf16-mixed", "64-true"]
 
 
@@ -41,6 +42,9 @@ class Recipe:
         weight_decay: of SGD, on every weight.
         label_smoothing: part of the target spread over all classes; the paper has none.
         clip_gradient: longest gradient, by its norm over all weights; none by default.
+        balance: for classes of unequal size. ``weights``: a training clip weighs N / (C n) in the loss, for N clips of C classes and n of
+            its class. ``sampler``: an epoch shows each class equally often and as many clips as without it, so that clips of small
+            classes come several times, and those of large ones not in every epoch.
     """
 
     epochs: int = 50
@@ -57,6 +61,7 @@ class Recipe:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
     clip_gradient: float | None = None
+    balance: Balance = "none"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "micro_batch", "learning_rate", "reference_batch"):

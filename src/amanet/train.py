@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from lightning_fabric.utilities import rank_zero_only
 from torch import Tensor
@@ -176,6 +177,9 @@ class _Training:
             part: ClipDataset(self.store, rows, self.experiment.sampling, self.experiment.seed, training=part == "train")
             for part, rows in self.rows.items()
         }
+        self.class_weights: Tensor | None = None
+        if self.recipe.balance == "weights":
+            self.class_weights = balanced_weights(self.datasets["train"].labels, len(self.card.class_names)).to(self.fabric.device)
 
     # -- one epoch ------------------------------------------------------------------------------------------------------------------
 
@@ -217,6 +221,8 @@ class _Training:
                 logits = self.network(part.joints, part.present)
                 logits = logits.float() if logits.dtype == torch.bfloat16 else logits
                 losses = F.cross_entropy(logits, part.label, reduction="none", label_smoothing=self.recipe.label_smoothing)
+                if self.class_weights is not None:
+                    losses = losses * self.class_weights[part.label]
                 # Processes average their gradients, so each counts its clips against an even share.
                 self.fabric.backward(losses.sum() * (self.fabric.world_size / clips))
             bad += _not_finite(part, losses)
@@ -284,6 +290,7 @@ class _Training:
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
             shuffle=shuffle,
+            balanced=part == "train" and shuffle and self.recipe.balance == "sampler",
             workers=self.machine.loader_workers,
             pin_memory=self.fabric.device.type == "cuda",
         )
@@ -342,6 +349,13 @@ class _Training:
 def num_batches(clips: int, batch_size: int) -> int:
     """Steps of an epoch."""
     return math.ceil(clips / batch_size)
+
+
+def balanced_weights(labels: Int[np.ndarray, " clip"], num_classes: int) -> Float[Tensor, " class"]:
+    """N / (C n) of each class of n clips, for N clips of C classes; their mean over the clips is 1. A class without a clip has 0."""
+    counts = np.bincount(labels, minlength=num_classes)
+    weights = np.divide(len(labels), np.count_nonzero(counts) * counts, out=np.zeros(num_classes), where=counts > 0)
+    return torch.from_numpy(weights.astype(np.float32))
 
 
 def _step_seed(seed: int, epoch: int, batch: int, rank: int) -> int:

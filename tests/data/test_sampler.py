@@ -120,6 +120,46 @@ def test_global_random_numbers_are_left_alone(dataset, workers):
     np.testing.assert_array_equal(global_numbers(), states[1])
 
 
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6), epoch=st.integers(0, 3), start=st.integers(0, 5))
+def test_a_balanced_epoch_shows_each_class_equally_often_over_any_processes(sizes, epoch, start):
+    labels = np.repeat(np.arange(len(sizes)) * 2, sizes)  # every second class has no clip
+
+    def batches(rank=0, world_size=1, start=0):
+        settings = {"rank": rank, "world_size": world_size, "start_batch": start, "balanced_labels": labels}
+        return list(EpochBatches(len(labels), 8, 7, epoch, **settings))
+
+    whole = batches()
+    shown = list(chain(*whole))
+    assert len(set(shown)) == len(shown) == len(labels)
+    times = np.bincount([index[1] for index in shown], minlength=len(labels))
+    for label, size in zip(np.unique(labels), sizes, strict=True):
+        of_class = times[labels == label]
+        assert abs(of_class.sum() - len(labels) / len(sizes)) < 1
+        assert of_class.max() - of_class.min() <= 1
+        assert len(of_class) == size
+    assert all(list(index[2:]) in ([], [1]) or index[2] < times[index[1]] for index in shown)
+    assert batches(start=start) == whole[start:]
+    if min(len(batch) for batch in whole) >= 2:
+        assert whole == [one + two for one, two in zip(batches(0, 2), batches(1, 2), strict=True)]
+
+
+def test_large_classes_come_in_turn_and_a_clip_that_comes_again_is_augmented_anew(dataset):
+    labels = np.array([0] * 20 + [1] * 2)
+    epochs = [{index[1] for batch in EpochBatches(22, 8, 0, epoch, balanced_labels=labels) for index in batch} for epoch in range(8)]
+    assert set.union(*epochs) == set(range(22))
+    assert not torch.equal(torch.from_numpy(dataset[2, 3].joints), torch.from_numpy(dataset[2, 3, 1].joints))
+
+
+def test_a_balanced_loader_goes_by_the_labels_of_the_clips(dataset):
+    rows = np.flatnonzero(np.isin(dataset.store.index["label"].to_numpy(), [0, 1]))[:4]
+    some = ClipDataset(dataset.store, rows, SAMPLING, seed=5, training=True)
+    assert some.labels.tolist() == [0, 1, 0, 1]
+    uneven = ClipDataset(dataset.store, rows[[0, 1, 3]], SAMPLING, seed=5, training=True)
+    counts = np.bincount([label for epoch in range(4) for batch in batches_of(uneven, epoch=epoch, balanced=True) for label in batch.label])
+    assert counts.sum() == 12
+    assert abs(counts[0] - counts[1]) <= 4
+
+
 @pytest.mark.parametrize(("num_clips", "batch_size"), [(0, 4), (4, 0)])
 def test_nothing_to_make_batches_of(num_clips, batch_size):
     with pytest.raises(ExperimentError, match="nothing to make batches of"):

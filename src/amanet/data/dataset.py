@@ -68,8 +68,8 @@ class ClipSampling:
 class ClipDataset(Dataset[SkeletonClip]):
     """Some rows of a store as clips of equal shape (``bodies``, ``frames``, joint, coord).
 
-    An item is asked for as (epoch, position): what is random in it follows from seed, epoch and the sample's name alone, so neither the
-    order of the clips nor the number of workers changes it.
+    An item is asked for as (epoch, position), or (epoch, position, time) where it comes several times an epoch: what is random in it
+    follows from these, the seed and the sample's name alone, so neither the order of the clips nor the number of workers changes it.
 
     Args:
         store: where the clips are.
@@ -94,12 +94,17 @@ class ClipDataset(Dataset[SkeletonClip]):
         """Names of the clips, in the order of the positions."""
         return self.store.index["sample"].take(pa.array(self.rows)).to_pylist()
 
-    def __getitem__(self, index: tuple[int, int]) -> SkeletonClip:
-        epoch, position = index
+    @property
+    def labels(self) -> Int[np.ndarray, " clip"]:
+        """Classes of the clips, in the order of the positions."""
+        return self.store.index["label"].to_numpy()[self.rows].astype(np.int64)
+
+    def __getitem__(self, index: tuple[int, ...]) -> SkeletonClip:
+        epoch, position, *time = index
         clip = self.store.clip(int(self.rows[position]))
         if not self.training:
             return fit_clip(clip, self.sampling)
-        rng = np.random.default_rng([self.seed, epoch, crc32(clip.sample.encode())])
+        rng = np.random.default_rng([self.seed, epoch, crc32(clip.sample.encode()), *time])
         return fit_clip(augment(clip, self.store.layout, self.sampling, rng), self.sampling, rng)
 
 

@@ -1,11 +1,14 @@
 """Which clips make up which batch: a pure function of the seed and the epoch, whatever the workers and processes."""
 
+import math
 import multiprocessing
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch.utils.data import DataLoader, Sampler
 
 from amanet.data.dataset import ClipDataset
@@ -13,10 +16,12 @@ from amanet.errors import ExperimentError
 from amanet.skeleton import ClipBatch
 
 
-class EpochBatches(Sampler[list[tuple[int, int]]]):
+class EpochBatches(Sampler[list[tuple[int, ...]]]):
     """The batches of one epoch, each a list of (epoch, position in the data set).
 
     The clips are shuffled and cut into as few batches as needed, of nearly equal size, so that each clip comes once and no batch is tiny.
+    Balanced by their labels, as many clips are drawn that each class comes equally often; an index of three numbers is then a clip that
+    comes again, and the third how often it came before.
     Each batch is cut the same way over the processes: together they see the batch that one process would.
 
     Args:
@@ -28,6 +33,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         rank: which process this is.
         world_size: how many there are.
         shuffle: false to keep the order, for evaluation.
+        balanced_labels: labels of the clips, to show each class equally often.
 
     Raises:
         ExperimentError: no clip, or batches too small to give every process one.
@@ -44,6 +50,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         rank: int = 0,
         world_size: int = 1,
         shuffle: bool = True,
+        balanced_labels: Int[np.ndarray, " clip"] | None = None,
     ) -> None:
         if num_clips < 1 or batch_size < 1 or not 0 <= rank < world_size:
             raise ExperimentError("there is nothing to make batches of", got=f"{num_clips} clips, batch size {batch_size}, rank {rank}")
@@ -61,16 +68,40 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self.rank = rank
         self.world_size = world_size
         self.shuffle = shuffle
+        self.balanced_labels = balanced_labels
 
     def __len__(self) -> int:
         return max(0, self.num_batches - self.start_batch)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
         order = np.arange(self.num_clips)
+        rng = np.random.default_rng([self.seed, self.epoch])
+        if self.balanced_labels is not None:
+            order = draw_balanced(self.balanced_labels, rng)
         if self.shuffle:
-            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
-        for batch in np.array_split(order, self.num_batches)[self.start_batch :]:
-            yield [(self.epoch, position) for position in np.array_split(batch, self.world_size)[self.rank].tolist()]
+            rng.shuffle(order)
+        came: Counter[int] = Counter()
+        indices: list[tuple[int, ...]] = []
+        for position in order.tolist():
+            indices.append((self.epoch, position, came[position]) if came[position] else (self.epoch, position))
+            came[position] += 1
+        for batch in np.array_split(np.arange(self.num_clips), self.num_batches)[self.start_batch :]:
+            yield [indices[place] for place in np.array_split(batch, self.world_size)[self.rank].tolist()]
+
+
+def draw_balanced(labels: Int[np.ndarray, " clip"], rng: np.random.Generator) -> Int[np.ndarray, " clip"]:
+    """As many positions as there are labels, of each class equally many, give or take one.
+
+    Within a class each clip comes equally often, give or take one: those of a class that is larger than its share come once or not at all.
+    """
+    classes = rng.permutation(np.unique(labels))
+    shares = [len(share) for share in np.array_split(np.arange(len(labels)), len(classes))]
+    drawn = []
+    for label, share in zip(classes, shares, strict=True):
+        clips = np.flatnonzero(labels == label)
+        rounds = [rng.permutation(clips) for _ in range(math.ceil(share / len(clips)))]
+        drawn.append(np.concatenate([clips[:0], *rounds])[:share])
+    return np.concatenate(drawn)
 
 
 def make_loader(
@@ -80,6 +111,7 @@ def make_loader(
     seed: int,
     epoch: int,
     shuffle: bool,
+    balanced: bool = False,
     start_batch: int = 0,
     rank: int = 0,
     world_size: int = 1,
@@ -97,6 +129,7 @@ def make_loader(
         seed: of the order.
         epoch: which epoch, from 0.
         shuffle: false to keep the order, for evaluation.
+        balanced: show each class equally often.
         start_batch: batches that are done already.
         rank: which process this is.
         world_size: how many there are.
@@ -104,7 +137,15 @@ def make_loader(
         pin_memory: put batches into page-locked memory, for a GPU.
     """
     batches = EpochBatches(
-        len(dataset), batch_size, seed, epoch, start_batch=start_batch, rank=rank, world_size=world_size, shuffle=shuffle
+        len(dataset),
+        batch_size,
+        seed,
+        epoch,
+        start_batch=start_batch,
+        rank=rank,
+        world_size=world_size,
+        shuffle=shuffle,
+        balanced_labels=dataset.labels if balanced else None,
     )
     context = None
     if workers:
