@@ -16,6 +16,7 @@ Settings = TypeVar("Settings")
 VERBS = {
     "synthesize": "make people acting: raw .skeleton files to try everything on",
     "new-dataset": "write a small example of a data set of your own, to fill with your clips",
+    "convert": "write the clips of another tool as a data set of your own",
     "prepare": "read a raw archive or folder into a store that trains fast",
     "train": "train one stream of a network, or go on with a stopped run",
     "evaluate": "score a trained run on its test part",
@@ -92,6 +93,12 @@ def _new_dataset(rest: Sequence[str]) -> None:
     from amanet.new_dataset import new_dataset
 
     new_dataset(**_function_arguments("new-dataset", new_dataset, rest))
+
+
+def _convert(rest: Sequence[str]) -> None:
+    from amanet.convert_poses import convert_poses
+
+    convert_poses(**_function_arguments("convert", convert_poses, rest))
 
 
 def _prepare(rest: Sequence[str]) -> None:
@@ -215,6 +222,7 @@ def _cost(rest: Sequence[str]) -> None:
 HANDLERS: dict[str, Callable[[Sequence[str]], None]] = {
     "synthesize": _synthesize,
     "new-dataset": _new_dataset,
+    "convert": _convert,
     "prepare": _prepare,
     "train": _train,
     "evaluate": _evaluate,

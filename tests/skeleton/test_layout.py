@@ -19,7 +19,15 @@ NTU_EDGES = (
 )
 """(joint, parent) of NTU RGB+D as ST-GCN and MS-G3D publish it, counted from 1."""
 
-SHIPPED = (("coco17", 17, 0), ("kinect20", 20, 1), ("kinetics18", 18, 1), ("ntu25", 25, 1), ("sbu15", 15, 2))
+SHIPPED = (
+    ("coco17", 17, 0),
+    ("kinect20", 20, 1),
+    ("kinetics18", 18, 1),
+    ("mediapipe33", 33, 0),
+    ("ntu25", 25, 1),
+    ("openpose25", 25, 1),
+    ("sbu15", 15, 2),
+)
 """Name, joints and centre of the layouts that ship."""
 
 STICK = """
@@ -185,7 +193,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_a_layout_that_there_is_not(name: str) -> None:
     with pytest.raises(LayoutError, match="there is no layout") as caught:
         load_layout(name)
-    assert "kinect20, kinetics18, ntu25, sbu15" in str(caught.value)
+    assert ", ".join(layout_names()) in str(caught.value)
 
 
 @pytest.mark.parametrize(

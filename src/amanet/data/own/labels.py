@@ -39,8 +39,8 @@ class OwnLabel:
     line: int = 0
 
 
-def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[OwnLabel], tuple[str, ...]]:
-    """The rows, sorted by clip, and the names of the columns that are splits.
+def read_labels(path: Path, class_names: Sequence[str] | None) -> tuple[list[OwnLabel], tuple[str, ...]]:
+    """The rows, sorted by clip, and the names of the columns that are splits; without ``class_names`` any class may stand there.
 
     Raises:
         FormatError: no table, a column missing, unknown or twice, or rows with a name, class, performer or part that cannot be; the message
@@ -101,8 +101,8 @@ def _check_header(header: Sequence[str], path: Path) -> tuple[str, ...]:
     return tuple(name for name in header if SPLIT_COLUMN.fullmatch(name))
 
 
-def _check_cells(rows: list[tuple[int, dict[str, str]]], class_names: Sequence[str], splits: Sequence[str], path: Path) -> None:
-    known = frozenset(class_names)
+def _check_cells(rows: list[tuple[int, dict[str, str]]], class_names: Sequence[str] | None, splits: Sequence[str], path: Path) -> None:
+    known = {row["class"] for _, row in rows} - {""} if class_names is None else frozenset(class_names)
     first_line: dict[str, int] = {}
     for line, row in rows:
         first_line.setdefault(row["clip"], line)
@@ -113,7 +113,8 @@ def _check_cells(rows: list[tuple[int, dict[str, str]]], class_names: Sequence[s
 
     refuse("clips whose names cannot be names of files", NAME_RULE, "clip", lambda name, _: CLIP_NAME.fullmatch(name))
     refuse("clips that stand there twice", "each clip once", "clip", lambda name, line: first_line[name] == line)
-    refuse("classes that dataset.toml does not list", first_of(list(class_names)), "class", lambda name, _: name in known)
+    strange = "rows without a class" if class_names is None else "classes that dataset.toml does not list"
+    refuse(strange, first_of(list(class_names or ["a name"])), "class", lambda name, _: name in known)
     refuse("performers that are no numbers", f"0 to {LARGEST_PERFORMER}, or empty", "performer", lambda cell, _: _is_performer(cell))
     for column in splits:
         problem = f"cells of the column {column} that are no part of a split"

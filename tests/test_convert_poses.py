@@ -1,0 +1,146 @@
+"""What pose estimators write comes out as the people that were there, upright, followed from frame to frame, and ready to prepare."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from amanet.cli import main
+from amanet.convert_poses import PoseFormat, convert_poses
+from amanet.data.own.clip_file import read_own_clip
+from amanet.data.own.dataset import OwnFolder
+from amanet.errors import AmanetError
+from amanet.prepare import prepare
+from amanet.skeleton import SkeletonClip, load_layout
+
+LABELS = "clip,class,performer,split\nsit_1,sit,1,train\nsit_2,sit,2,test\nwave_1,wave,1,train\nwave_2,wave,2,test\n"
+CLIPS = ("sit_1", "sit_2", "wave_1", "wave_2")
+
+
+def people(sample: str, joints: int, numbers: int, frames: int = 6) -> np.ndarray:
+    """Two people who walk beside each other, y downwards, score 0.9; (frame, person, joint, number)."""
+    rng = np.random.default_rng(list(sample.encode()))
+    pose = rng.uniform(-40, 40, (joints, numbers))
+    found = np.stack([[pose + 3 * frame, pose + 300 - 2 * frame] for frame in range(frames)])
+    found[..., -1] = 0.9
+    found[2, :, 3] = 0
+    return found
+
+
+def write_openpose(folder: Path, sample: str, joints: int = 25) -> None:
+    folder.mkdir(exist_ok=True)
+    for frame, bodies in enumerate(people(sample, joints, 3)):
+        order = bodies[::-1] if frame % 2 else bodies  # OpenPose lists people in any order
+        content = {"version": 1.3, "people": [{"person_id": [-1], "pose_keypoints_2d": body.ravel().tolist()} for body in order]}
+        (folder / f"{sample}_{frame:012}_keypoints.json").write_text(json.dumps(content))
+
+
+def write_coco(folder: Path, sample: str) -> None:
+    folder.mkdir(exist_ok=True)
+    found = [
+        {"image_id": f"frame_{frame + 1:04}.jpg", "track_id": 7 + body, "keypoints": numbers.ravel().tolist()}
+        for frame, bodies in enumerate(people(sample, 17, 3))
+        for body, numbers in enumerate(bodies)
+    ]
+    content: Any = found if sample.startswith("sit") else {"annotations": found, "images": []}
+    (folder / f"{sample}.json").write_text(json.dumps(content))
+
+
+def write_mediapipe(folder: Path, sample: str) -> None:
+    folder.mkdir(exist_ok=True)
+    names = ("x", "y", "z", "visibility")
+    frames = [
+        [[dict(zip(names, landmark, strict=True)) for landmark in body] for body in bodies] for bodies in people(sample, 33, 4).tolist()
+    ]
+    (folder / f"{sample}.json").write_text(json.dumps([None, *frames]))
+
+
+WRITERS: dict[PoseFormat, Callable[[Path, str], None]] = {"openpose": write_openpose, "coco": write_coco, "mediapipe": write_mediapipe}
+LAYOUTS = {"openpose": "openpose25", "coco": "coco17", "mediapipe": "mediapipe33"}
+
+
+def source(folder: Path, form: PoseFormat) -> Path:
+    for sample in CLIPS:
+        WRITERS[form](folder / "poses", sample)
+    (folder / "labels.csv").write_text(LABELS)
+    return folder / "poses"
+
+
+def clip_of(folder: Path, sample: str, layout: str) -> SkeletonClip:
+    path = folder / f"clips/{sample}.npy"
+    return read_own_clip(path.read_bytes(), path, load_layout(layout))
+
+
+@pytest.mark.parametrize("form", list(WRITERS))
+def test_the_people_that_were_there_come_out(tmp_path: Path, form: PoseFormat) -> None:
+    out = convert_poses(form, source(tmp_path, form), tmp_path / "out", labels=tmp_path / "labels.csv", max_bodies=2)
+    layout = load_layout(LAYOUTS[form])
+    found = clip_of(out, "wave_2", layout.name)
+    seen = people("wave_2", layout.num_joints, 4 if form == "mediapipe" else 3).transpose(1, 0, 2, 3)
+    if form == "mediapipe":
+        assert not found.present[:, 0].any()
+        found = SkeletonClip(found.sample, found.joints[:, 1:], found.present[:, 1:])
+    np.testing.assert_array_equal(found.present, seen[..., -1] > 0)
+    expected = seen[..., :3] * np.array([1, -1, -1 if form == "mediapipe" else 1])
+    np.testing.assert_allclose(found.joints, expected * found.present[..., None], rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", list(WRITERS))
+def test_the_folder_can_be_prepared(tmp_path: Path, form: PoseFormat) -> None:
+    arguments = ["convert", form, source(tmp_path, form), tmp_path / "out", "--labels", tmp_path / "labels.csv", "--name", "mine"]
+    assert main([str(argument) for argument in arguments]) == 0
+    folder = OwnFolder.open(tmp_path / "out")
+    assert (folder.dataset.name, folder.dataset.class_names, folder.dataset.max_bodies) == ("own:mine", ("sit", "wave"), 1)
+    assert folder.splits == {"split": {"sit_1": "train", "sit_2": "test", "wave_1": "train", "wave_2": "test"}}
+    if form == "coco":
+        assert prepare("own", tmp_path / "out", tmp_path / "store", workers=1).layout.name == "coco17"
+
+
+def test_the_older_model_of_openpose_is_kinetics18(tmp_path: Path) -> None:
+    for sample in CLIPS:
+        write_openpose(tmp_path / "poses", sample, joints=18)
+    (tmp_path / "labels.csv").write_text(LABELS)
+    convert_poses("openpose", tmp_path / "poses", tmp_path / "out", labels=tmp_path / "labels.csv")
+    assert OwnFolder.open(tmp_path / "out").dataset.skeleton.name == "kinetics18"
+
+
+def test_joints_of_a_low_score_were_not_seen(tmp_path: Path) -> None:
+    with pytest.raises(AmanetError, match="no joint has a score"):
+        convert_poses("coco", source(tmp_path, "coco"), tmp_path / "out", labels=tmp_path / "labels.csv", min_score=0.95)
+    assert not (tmp_path / "out").exists()
+
+
+def replaced(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "wave_1.json").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("form", "damage", "message"),
+    [
+        ("coco", replaced("["), "wave_1.json: this is no JSON"),
+        ("coco", replaced("[" * 99_999), "no JSON"),
+        ("coco", replaced("{}"), "no list 'annotations'"),
+        ("coco", replaced("[1]"), "annotation is no table"),
+        ("coco", replaced('[{"image_id": 1, "keypoints": [1, 2]}]'), "other keypoints"),
+        ("coco", replaced('[{"image_id": 1, "keypoints": [1, NaN]}]'), "NaN is no number"),
+        ("coco", replaced(json.dumps([{"image_id": "one", "keypoints": [1] * 51}])), "image_id is no frame"),
+        ("coco", replaced("[]"), "nobody is in any frame"),
+        ("coco", lambda folder: (folder / "wave_1.json").unlink(), r"1 rows without files(.|\n)*wave_1 \(line 4\)"),
+        ("coco", lambda folder: write_coco(folder, "more"), r"1 clips without a row(.|\n)*more"),
+        ("coco", lambda folder: write_coco(folder / "sub", "sit_1"), r"1 clips that stand there twice(.|\n)*sit_1"),
+        ("mediapipe", replaced("{}"), "no list of frames"),
+        ("mediapipe", replaced("[[{}]]"), "other landmarks than MediaPipe Pose"),
+        ("mediapipe", replaced(json.dumps([[{}] * 33])), "no list of finite numbers"),
+        ("openpose", lambda folder: write_openpose(folder, "wave_1", 18), "another model"),
+        ("openpose", lambda folder: (folder / "wave_1_000000000002_keypoints.json").write_text("[]"), "no list 'people'"),
+        ("openpose", lambda folder: write_openpose(folder, "wave_1", 7), "other joints than the models"),
+    ],
+)
+def test_what_no_estimator_writes_is_refused(tmp_path: Path, form: PoseFormat, damage: Callable[[Path], object], message: str) -> None:
+    damage(source(tmp_path, form))
+    with pytest.raises(AmanetError, match=message):
+        convert_poses(form, tmp_path / "poses", tmp_path / "out", labels=tmp_path / "labels.csv")
+    assert not (tmp_path / "out").exists()
