@@ -71,6 +71,15 @@ def test_the_roads_of_utd_mhad_and_sbu(place: Path) -> None:
     assert (place / "runs/sbu-fold1/weights.safetensors").is_file()
 
 
+def test_the_road_of_ones_own_clips(place: Path) -> None:
+    """It is that of the example's README, which stands in the folder that `new-dataset` writes."""
+    commands = section("With your own clips")
+    run(place, commands)
+    (others,) = re.findall(r"```bash\n(.*?)```", (place / "gym/README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert commands.split("cd gym\n")[1].strip() == others.strip()
+    assert (place / "gym/run/weights.safetensors").is_file()
+
+
 def test_set_up_is_two_commands() -> None:
     commands = section("Try it").splitlines()
     assert commands[:2] == ["make demo", "make test"]
