@@ -157,6 +157,15 @@ def test_weights_of_another_version_are_refused(weights: Path, version: object) 
         load_trained(weights)
 
 
+def test_weights_of_the_first_format_know_their_bodies_by_their_data_set(weights: Path) -> None:
+    plain = {name: value for name, value in to_plain(CARD).items() if name != "max_bodies"}
+    write_weights(weights, CARD.build().state_dict(), {"format": 1, **plain})
+    assert load_trained(weights)[1] == CARD
+    write_weights(weights, CARD.build().state_dict(), {"format": 1, **plain, "dataset": "own:mine"})
+    with refusal(weights, "there is no data set"):
+        load_trained(weights)
+
+
 @pytest.mark.parametrize("metadata", [None, {}, {"other": "1"}, {"amanet": "["}, {"amanet": "[]"}, {"amanet": "[" * 200_000}])
 def test_weights_of_somebody_else_are_refused(weights: Path, metadata: dict[str, str] | None) -> None:
     weights.write_bytes(save({"weight": torch.ones(3)}, metadata=metadata))

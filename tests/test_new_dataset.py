@@ -11,6 +11,7 @@ from amanet.data.own.dataset import OwnFolder
 from amanet.errors import AmanetError
 from amanet.experiment import Experiment, from_plain
 from amanet.new_dataset import ACTIONS, TEST_PERFORMERS, new_dataset
+from amanet.show import show
 from amanet.skeleton.layout import parse_layout
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +48,12 @@ def test_its_settings_and_its_skeleton_are_those_of_the_documents(example: Path)
     assert from_plain(Experiment, {**settings, "store": "store"}, "config.yaml").benchmark == "own"
     shown = (ROOT / "docs/data.md").read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
     assert parse_layout(tomllib.loads(shown)) == OwnFolder.open(example).dataset.skeleton
+
+
+def test_its_clips_can_be_drawn(example: Path, tmp_path: Path) -> None:
+    (picture,) = show(example / "clips/jump-p03-1.npy", tmp_path)
+    assert picture.name == "jump-p03-1.png"
+    assert picture.stat().st_size > 10_000
 
 
 def test_what_is_there_stays(example: Path) -> None:

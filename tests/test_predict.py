@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from amanet.cli import main
+from amanet.data.own.clip_file import read_own_clip
 from amanet.errors import AmanetError, ExperimentError, FormatError, RunError
 from amanet.evaluate import evaluate
 from amanet.metrics import Scores
@@ -14,6 +15,7 @@ from amanet.predict import predict
 from amanet.prepare import prepare
 from amanet.synthesize import synthesize
 from fabricate.ntu import skeleton_file
+from fabricate.own import as_csv, as_jsonl, stick, write_own
 from fabricate.road import TRAINING, Road, walk_road
 
 
@@ -55,6 +57,25 @@ def test_the_weights_file_alone_is_enough(road: Road, tmp_path: Path) -> None:
     weights.write_bytes((road.run / "weights.safetensors").read_bytes())
     clip = road.raw_file(3, 7)
     assert predict(weights, [clip]) == predict(road.run, [clip])
+
+
+def test_ones_own_clips_of_every_format_are_scored_as_their_stored_ones_are(tmp_path: Path) -> None:
+    prepare("own", write_own(tmp_path / "mine"), tmp_path / "store", workers=1)
+    training = [flag if flag != "ntu60-xsub" else "own" for flag in TRAINING]
+    assert main([str(each) for each in ("train", tmp_path / "run", "--store", tmp_path / "store", *training)]) == 0
+    scores = evaluate(tmp_path / "run")
+    (tmp_path / "store").rename(tmp_path / "gone")  # the weights alone know the skeleton
+    layout = stick(tmp_path)
+    for sample, logits in zip(scores.sample, scores.logits, strict=True):
+        source = tmp_path / f"mine/clips/{sample}.npy"
+        clip = read_own_clip(source.read_bytes(), source, layout)
+        (tmp_path / "other.csv").write_bytes(as_csv(clip, layout))
+        (tmp_path / "other.jsonl").write_bytes(as_jsonl(clip))
+        expected = sorted(torch.from_numpy(logits).softmax(-1).tolist(), reverse=True)
+        for found in predict(tmp_path / "run", [source, tmp_path / "other.csv", tmp_path / "other.jsonl"]):
+            assert found.probabilities == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(FormatError, match="no file of a clip"):
+        predict(tmp_path / "run", [tmp_path / "mine/dataset.toml"])
 
 
 @pytest.mark.parametrize(("top", "named"), [(1, 1), (5, 5), (60, 60), (999, 60)])
