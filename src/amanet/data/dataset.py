@@ -261,11 +261,12 @@ def _split_own(store: ClipStore, benchmark: OwnBenchmark) -> Rows:
         )
     if benchmark.column not in store.header.splits:
         others = [own_benchmark_name(column) for column in store.header.splits]
+        performers = ", or dataset.toml its test_performers" if benchmark.column == "split" else ""
         raise ExperimentError(
-            f"this store has no split {benchmark.column}",
+            f"the clips of this store have no split {benchmark.name}",
             where=store.path,
             expected=f"one of the benchmarks {', '.join(others)}" if others else None,
-            cure=f"give labels.csv a column {benchmark.column} of train and test, or dataset.toml its test_performers, and prepare again",
+            cure=f"give labels.csv a column {benchmark.column} of train and test{performers}, and prepare again",
         )
     column = np.array(store.index[benchmark.column].to_pylist(), dtype=object)
     return column == "train", column == "test"

@@ -129,7 +129,7 @@ def test_splits_are_those_of_the_store(store: ClipStore) -> None:
 
 
 def test_benchmarks_and_stores_that_do_not_belong_together_are_refused(store: ClipStore, tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match=r"no split split_view(.|\n)*own, own-other(.|\n)*column split_view"):
+    with pytest.raises(ExperimentError, match=r"no split own-view(.|\n)*own, own-other(.|\n)*column split_view"):
         split_rows(store, get_benchmark("own-view"))
     with pytest.raises(ExperimentError, match="not of the benchmark ntu60-xsub"):
         split_rows(store, get_benchmark("ntu60-xsub"))
