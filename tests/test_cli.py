@@ -21,7 +21,7 @@ from fabricate.stores import fabricate_clip, write_store
 REQUIRED: dict[str, list[str]] = {
     "synthesize": ["out"],
     "new-dataset": ["out"],
-    "convert": ["openpose", "poses", "out", "--labels", "labels.csv"],
+    "convert": ["openpose", "poses", "out"],
     "prepare": ["ntu60", "store", "raw"],
     "train": ["run", "--benchmark", "ntu60-xsub", "--store", "store"],
     "evaluate": ["run"],

@@ -107,6 +107,15 @@ def test_the_older_model_of_openpose_is_kinetics18(tmp_path: Path) -> None:
     assert OwnFolder.open(tmp_path / "out").dataset.skeleton.name == "kinetics18"
 
 
+def test_without_labels_the_clips_alone_are_written(tmp_path: Path) -> None:
+    out = convert_poses("coco", source(tmp_path, "coco"), tmp_path / "out")
+    assert sorted(path.name for path in out.iterdir()) == [f"{sample}.npy" for sample in CLIPS]
+    with_labels = convert_poses("coco", tmp_path / "poses", tmp_path / "all", labels=tmp_path / "labels.csv")
+    assert (out / "sit_1.npy").read_bytes() == (with_labels / "clips/sit_1.npy").read_bytes()
+    with pytest.raises(AmanetError, match="something already"):
+        convert_poses("coco", tmp_path / "poses", tmp_path / "out")
+
+
 def test_joints_of_a_low_score_were_not_seen(tmp_path: Path) -> None:
     with pytest.raises(AmanetError, match="no joint has a score"):
         convert_poses("coco", source(tmp_path, "coco"), tmp_path / "out", labels=tmp_path / "labels.csv", min_score=0.95)

@@ -51,10 +51,7 @@ class OwnDatasetWriter:
         max_bodies: int,
         test_performers: Sequence[int] = (),
     ) -> None:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise FormatError(
-                "there is something already", where=path, expected="a new or an empty folder", cure="name another, or remove it"
-            )
+        check_new(path)
         self.layout = load_layout(layout)
         self._layout_file = Path(layout) if str(layout).endswith(".toml") else None
         named = "layout.toml" if self._layout_file else str(layout)
@@ -123,6 +120,12 @@ class OwnDatasetWriter:
         if self.path.exists():
             self.path.rmdir()
         self.folder.rename(self.path)
+
+
+def check_new(path: Path) -> None:
+    """Raises FormatError unless there is nothing at a place, or an empty folder."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FormatError("there is something already", where=path, expected="a new or an empty folder", cure="name another, or remove it")
 
 
 @contextmanager
