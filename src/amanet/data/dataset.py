@@ -215,6 +215,8 @@ def split_rows(
     performers = store.index["performer"].fill_null(NOBODY).to_numpy()
     held_out = in_training & np.isin(performers, list(validation_performers))
     training = set(performers[in_training].tolist()) - {NOBODY}
+    if validation_performers and (performers == NOBODY).all():
+        raise ExperimentError(f"{store.dataset} does not say who performs, so no performers can be held out for validation")
     strangers = set(validation_performers) - training
     if strangers:
         raise ExperimentError(

@@ -158,6 +158,14 @@ def test_new_labels_are_not_taken_from_shards_of_before(folder: Path, tmp_path: 
     assert prepare("own", folder, tmp_path / "store", workers=1).clip(0).label == 1
 
 
+def test_nobody_is_held_out_where_nobody_is_named(folder: Path, tmp_path: Path) -> None:
+    rows = [row.split(",") for row in (folder / "labels.csv").read_text().splitlines()]
+    (folder / "labels.csv").write_text("\n".join(",".join([row[0], row[1], row[3]]) for row in rows))
+    store = prepare("own", folder, tmp_path / "store", workers=1)
+    with pytest.raises(ExperimentError, match="own:mine does not say who performs"):
+        split_rows(store, get_benchmark("own"), validation_performers=[1])
+
+
 @pytest.mark.parametrize("raw", [["one", "two"], ["nowhere"]])
 def test_one_folder_is_needed(tmp_path: Path, raw: list[str]) -> None:
     with pytest.raises(AmanetError, match=r"one folder|no dataset\.toml here"):
