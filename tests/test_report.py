@@ -157,7 +157,7 @@ def test_tables_of_other_trainings_are_not_compared(tmp_path: Path) -> None:
 
 
 def test_a_table_of_ones_own_comes_last_and_needs_no_claims(tmp_path: Path) -> None:
-    table = Table("mine", "Mine", (Row("a"), Row("b")))
+    table = Table("a-table", "Mine", (Row("a"), Row("b")))
     write_result(table_result(table, [row_result("a", {0: 80.0}), row_result("b", {})]), tmp_path)
     written = report(tmp_path / "results.md", [tmp_path])
     assert written == [tmp_path / "results.md"]
