@@ -93,6 +93,14 @@ def test_tables_are_those_of_their_own_pages(page: Path, results: list[TableResu
         assert "\n".join(result.body()) in page.read_text()
 
 
+def test_every_table_says_how_far_chance_moves_a_difference(page: Path) -> None:
+    reach = re.findall(
+        r"^Chance moves .* by ± (\d\.\d) points \(95 % interval, seeds of every row: (\d) or more\)\.$", page.read_text(), re.M
+    )
+    assert [int(seeds) for _, seeds in reach] == [2] * 11 + [3] * 2
+    assert len({value for value, _ in reach[:11]}) == 1, "pooled over all tables of the data"
+
+
 def test_every_picture_is_written_and_shown(written: list[Path]) -> None:
     page, *pictures = written
     shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page.read_text())

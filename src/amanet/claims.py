@@ -46,6 +46,10 @@ class Noise:
     deviation: float
     freedom: int
 
+    def half_width(self, seeds: int, own: float = 0.0) -> float:
+        """Of the interval around a mean difference over so many seeds, whose own standard error is ``own`` points."""
+        return student_quantile(self.freedom, (1 + LEVEL) / 2) * max(self.deviation * np.sqrt(2 / seeds), own)
+
     @classmethod
     def estimate(cls, results: Sequence[TableResult]) -> "Noise | None":
         """Pooled over all single networks of tables of one setup, each run counted once; None where no two seeds can be compared.
@@ -120,9 +124,8 @@ def _half_width(differences: Sequence[float], noise: Noise | None) -> float | No
     count = len(differences)
     if noise is None or not count:
         return None
-    pooled = noise.deviation * np.sqrt(2 / count)
     own = float(np.std(differences, ddof=1) / np.sqrt(count)) if count > 1 else 0.0
-    return student_quantile(noise.freedom, (1 + LEVEL) / 2) * max(pooled, own)
+    return noise.half_width(count, own)
 
 
 def student_quantile(freedom: int, share: float) -> float:

@@ -94,9 +94,12 @@ class _Section:
 
     def lines(self) -> list[str]:
         """Every table under its title, and its pictures."""
-        lines = [f"## {self.title}", ""]
+        lines, noise = [f"## {self.title}", ""], self.noise
         for result in self.results:
             lines += [f"### {result.table.title}", "", *result.body(), ""]
+            if noise is not None and (counts := [len(row.seeds) for row in result.rows if row.seeds]):
+                reach = f"± {noise.half_width(min(counts)):.1f} points (95 % interval, seeds of every row: {min(counts)} or more)"
+                lines += [f"Chance moves the difference of two single networks by {reach}.", ""]
             for name in _pictures(result):
                 lines += [f"![{result.table.title}, {self.title}](images/{self.slug}-{name}.png)", ""]
         return lines
