@@ -280,6 +280,15 @@ def test_unknown_names_are_refused_at_once(raw, tmp_path, wrong):
     assert names_in(tmp_path) == set()
 
 
+def test_preparation_never_loads_torch(raw: Path, tmp_path: Path) -> None:
+    """Each worker would take another 220 MB for it."""
+    program = "import sys; from pathlib import Path; from amanet.data.shards import *; import amanet.prepare; "
+    program += "from amanet.data.archive import list_members; raw, out = map(Path, sys.argv[1:]); "
+    program += "make_shard(cut_chunks(list_members([raw], '.skeleton')[:3], 'ntu60', 'aligned', out)[0], False); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program, str(raw), str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell which files are mapped")
 def test_joined_shards_do_not_stay_in_memory(own_raw: Path, tmp_path: Path) -> None:
     """What a store keeps of a shard while it is joined is a copy of its index, not the mapped file with all its numbers."""
