@@ -284,7 +284,9 @@ def test_preparation_never_loads_torch(raw: Path, tmp_path: Path) -> None:
     """Each worker would take another 220 MB for it."""
     program = "import sys; from pathlib import Path; from amanet.data.shards import *; import amanet.prepare; "
     program += "from amanet.data.archive import list_members; raw, out = map(Path, sys.argv[1:]); "
-    program += "make_shard(cut_chunks(list_members([raw], '.skeleton')[:3], 'ntu60', 'aligned', out)[0], False); print('torch' in sys.modules)"
+    program += (
+        "make_shard(cut_chunks(list_members([raw], '.skeleton')[:3], 'ntu60', 'aligned', out)[0], False); print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", program, str(raw), str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
