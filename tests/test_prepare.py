@@ -274,7 +274,7 @@ def test_full_disk_leaves_no_half_shard(raw, tmp_path):
     assert names_in(tmp_path) == set()
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.5])
+@pytest.mark.parametrize("seconds", [0.0, 0.7])
 def test_interrupt_is_one_line_and_costs_no_work(clean, raw, tmp_path, seconds):
     """A terminal sends Ctrl-C to the workers too, which may just be starting."""
     command = [sys.executable, "-m", "amanet.cli", "prepare", "ntu60", str(tmp_path / "store"), str(raw)]

@@ -107,7 +107,7 @@ def check_store(card: NetworkCard, store: ClipStore, run: Path) -> None:
             where=run,
             expected=skeletons[0],
             got=skeletons[1],
-            cure="train a network on this store, or name a store of the run's layout; the joints of one cannot stand for another's",
+            cure="train a network on this store, or name a store of the run's layout; its joints cannot stand for another's",
         )
     kinds = {
         "data set": (card.dataset, store.dataset),
