@@ -20,7 +20,7 @@ from amanet.prepare import prepare
 
 
 class Watch(threading.Thread):
-    """Watches this process and all that descend from it, ten times a second.
+    """Watches this process and all that descend from it, twice a second, as looking takes time too.
 
     Attributes:
         resident: the highest sum of their resident sets, bytes; pages that they share count once for each.
@@ -35,7 +35,7 @@ class Watch(threading.Thread):
         self._done = threading.Event()
 
     def run(self) -> None:
-        while not self._done.wait(0.1):
+        while not self._done.wait(0.5):
             seconds = family()
             self.processor |= seconds
             sums = [sum(parts) for parts in zip(*map(memory_of, seconds), strict=True)]
