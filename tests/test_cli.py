@@ -252,7 +252,7 @@ def wrong(road: Road) -> dict[str, str]:
         ("evaluate {nowhere}", "settings of the run cannot be read"),
         ("evaluate {store}", "settings of the run cannot be read"),
         ("evaluate {run} --store {empty}", "this is no store"),
-        ("evaluate {run} --store {other}", "data set is not the one that the network was trained on"),
+        ("evaluate {run} --store {other}", "skeleton is not the one that the network was trained on"),
         ("evaluate {run} --part validation", "validation part of this run is empty"),
         ("predict {empty} {clip}", "no weights here"),
         ("predict {file} {clip}", "weights cannot be read"),
