@@ -29,6 +29,7 @@ TABLE = {
         {"name": "bones", "settings": {"stream": "bone"}},
         {"name": "both", "fuse": ["joints", "bones"]},
     ],
+    "claims": [["both", "joints"]],
 }
 ON_CPU = Machine(accelerator="cpu")
 
@@ -55,11 +56,17 @@ def write_table(path: Path, table: dict[str, object]) -> str:
 def test_numbers_are_those_of_the_runs(trained: tuple[Path, TableResult], store: ClipStore) -> None:
     out, result = trained
     for row, streams in zip(result.rows, (["joint"], ["bone"], ["joint", "bone"]), strict=True):
-        for seed, top in zip((0, 1), row.top, strict=True):
+        for seed, found in zip((0, 1), row.seeds, strict=True):
             runs = [run_folder(out, tiny_experiment(store, stream=stream, seed=seed)) for stream in streams]
             scores = [Scores.read(run / "scores-test.parquet") for run in runs]
-            joined = scores[0] if len(scores) == 1 else join(dict(zip(streams, scores, strict=True))).fused
-            assert top == pytest.approx([top_k(joined, k) for k in range(1, 6)])
+            fusion = join(dict(zip(streams, scores, strict=True))) if len(scores) > 1 else None
+            joined = fusion.fused if fusion else scores[0]
+            assert found.seed == seed
+            assert found.top == pytest.approx([top_k(joined, k) for k in range(1, 6)])
+            assert found.runs == tuple(run.name for run in runs)
+            assert found.repaired == (tuple(fusion.repaired(fusion.best_stream())) if fusion else ())
+            assert found.broken == (tuple(fusion.broken(fusion.best_stream())) if fusion else ())
+    assert result.clips == len(Scores.read(next((out / "runs").glob("*/scores-test.parquet"))).sample)
     assert result.rows[2].parameters == result.rows[0].parameters + result.rows[1].parameters
     assert result.rows[2].operations == result.rows[0].operations + result.rows[1].operations
 
@@ -68,6 +75,16 @@ def test_the_table_is_kept_as_page_and_as_numbers(trained: tuple[Path, TableResu
     out, result = trained
     assert (out / "mine.md").read_text() == result.markdown()
     assert TableResult.read(out / "mine.json") == result
+
+
+def test_a_report_takes_what_is_written(trained: tuple[Path, TableResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, result = trained
+    assert main(["report", str(tmp_path / "results.md"), str(out)]) == 0
+    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert [path.name for path in written] == ["results.md", "ntu60-xsub-mine-streams.png", "claims.png"]
+    assert all(path.is_file() for path in written)
+    assert "| both **over** joints | better |" in written[0].read_text()
+    assert "\n".join(result.body()) in written[0].read_text()
 
 
 def test_equal_settings_are_trained_once(trained: tuple[Path, TableResult], store: ClipStore, tmp_path: Path) -> None:
@@ -116,7 +133,8 @@ def test_folds_are_averaged(tmp_path: Path) -> None:
     runs = [run_folder(tmp_path, tiny_experiment(store)), *[run for run in (tmp_path / "runs").iterdir() if "xview" in run.name]]
     single = [[top_k(Scores.read(run / "scores-test.parquet"), k) for k in range(1, 6)] for run in runs]
     assert len(runs) == 2
-    assert result.rows[0].top[0] == pytest.approx(np.mean(single, axis=0))
+    assert result.rows[0].seeds[0].top == pytest.approx(np.mean(single, axis=0))
+    assert set(result.rows[0].seeds[0].runs) == {run.name for run in runs}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -151,7 +169,7 @@ def test_a_training_that_fails_leaves_the_others_alone(store: ClipStore, tmp_pat
         ablate(table, tmp_path, tiny_experiment(store), ON_CPU, seeds=(0,))
     assert "the loss is not finite" in str(caught.value)
     result = TableResult.read(tmp_path / "mine.json")
-    assert (result.rows[0].mean, result.rows[0].top) == (None, ())
+    assert (result.rows[0].mean, result.rows[0].seeds) == (None, ())
     assert result.rows[1].mean is not None
     assert "not trained" in (tmp_path / "mine.md").read_text()
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from amanet.ablation import Row, Table, load_table, table_names
-from amanet.ablation_result import RowResult, TableResult
+from amanet.ablation_result import RowResult, SeedResult, TableResult
 from amanet.checkpoint import write_file
 from amanet.errors import ExperimentError, RunError
 from amanet.experiment import Experiment, to_plain
@@ -44,6 +44,16 @@ def test_the_papers_numbers_are_those_of_its_text(name: str) -> None:
     assert {row.paper for row in load_table(name).rows if row.paper is not None} == PAPER[name]
 
 
+@pytest.mark.parametrize("name", table_names())
+def test_the_papers_numbers_bear_out_its_claims(name: str) -> None:
+    table = load_table(name)
+    paper = {row.name: row.paper for row in table.rows}
+    assert bool(table.claims) == (name != "choices")
+    for better, worse in table.claims:
+        one, other = paper[better], paper[worse]
+        assert one is None or other is None or one > other
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -57,6 +67,11 @@ def test_the_papers_numbers_are_those_of_its_text(name: str) -> None:
         ("title: t\nrows: [{name: a}, {name: c}, {name: b, fuse: [a, c], settings: {stream: bone}}]", "cannot be made"),
         ("title: t\nrows: [{name: a, paper: 90.0}]", "does not say what they are of"),
         ("title: t\nrows: [{name: a, paper: much}]", "cannot be read"),
+        ("title: t\nrows: [{name: a}, {name: b}]\nclaims: [[a, c]]", "two rows that the table shows"),
+        ("title: t\nrows: [{name: a}, {name: b}]\nclaims: [[a, a]]", "two rows that the table shows"),
+        ("title: t\nrows: [{name: a}, {name: b, hidden: true}]\nclaims: [[a, b]]", "two rows that the table shows"),
+        ("title: t\nrows: [{name: a}, {name: b}]\nclaims: [[a]]", "cannot be read"),
+        ("title: t\nsweep: network.dropout\nrows: [{name: a, settings: {network.dropout: 0.5}}, {name: b}]", "no place in the sweep"),
     ],
 )
 def test_what_is_no_table_is_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -84,11 +99,13 @@ def test_an_unknown_table_names_the_known_ones() -> None:
 def make_result(**changes: object) -> TableResult:
     table = Table("mine", "Mine", (Row("a", paper=90.0), Row("b", paper=91.5), Row("c")), paper="somewhere")
     rows = (
-        RowResult("a", 90.0, 1000, 2e9, ((0.80, 1.0, 1.0, 1.0, 1.0), (0.90, 1.0, 1.0, 1.0, 1.0))),
-        RowResult("b", 91.5, 2000, 3e9, ((0.70, 1.0, 1.0, 1.0, 1.0),)),
+        RowResult(
+            "a", 90.0, 1000, 2e9, (SeedResult(0, (0.80, 1.0, 1.0, 1.0, 1.0), ("a0",)), SeedResult(1, (0.90, 1.0, 1.0, 1.0, 1.0), ("a1",)))
+        ),
+        RowResult("b", 91.5, 2000, 3e9, (SeedResult(1, (0.70, 1.0, 1.0, 1.0, 1.0), ("b1",)),)),
         RowResult("c", None, 3000, 4e9, ()),
     )
-    return replace(TableResult(table, rows, ("ntu60-xsub",), (0, 1), "test", START), **changes)  # type: ignore[arg-type]
+    return replace(TableResult(table, rows, ("ntu60-xsub",), (0, 1), "test", 20, START), **changes)  # type: ignore[arg-type]
 
 
 def test_a_result_becomes_a_table_with_the_papers_numbers_beside() -> None:
@@ -103,13 +120,24 @@ def test_a_result_becomes_a_table_with_the_papers_numbers_beside() -> None:
     assert "8 frames, 3 epochs" in lines[-1]
 
 
+def test_a_table_that_fuses_shows_top_1_to_top_5_and_what_fusion_changed() -> None:
+    table = Table("mine", "Mine", (Row("a"), Row("b"), Row("both", fuse=("a", "b"))))
+    top = (0.5, 0.6, 0.7, 0.8, 0.9)
+    rows = tuple(RowResult(name, None, 1000, 2e9, (SeedResult(0, top, (name,)),)) for name in ("a", "b"))
+    seeds = (SeedResult(0, top, ("a", "b"), ("x", "y"), ("z",)), SeedResult(1, top, ("a1", "b1"), ("x",), ()))
+    page = make_result(table=table, rows=(*rows, RowResult("both", None, 2000, 4e9, seeds))).markdown()
+    assert "| b | 50.0 | 60.0 | 70.0 | 80.0 | 90.0 |" in page
+    assert "*both* repairs 1.5 clips and breaks 0.5" in page
+
+
 def test_a_result_comes_back_as_it_was(tmp_path: Path) -> None:
     result = make_result()
     write_file(tmp_path / "mine.json", json.dumps(to_plain(result)).encode())
     assert TableResult.read(tmp_path / "mine.json") == result
-    (tmp_path / "other.json").write_text("[")
-    with pytest.raises(RunError, match="cannot be read"):
-        TableResult.read(tmp_path / "other.json")
+    for damaged in ("[", "{}", '{"runs": []}', (tmp_path / "mine.json").read_text().replace('"seeds"', '"sides"')):
+        (tmp_path / "other.json").write_text(damaged)
+        with pytest.raises(RunError, match="cannot be read"):
+            TableResult.read(tmp_path / "other.json")
 
 
 def test_own_tables_are_read_from_files(tmp_path: Path) -> None:

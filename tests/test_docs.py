@@ -21,7 +21,7 @@ from amanet.skeleton import SkeletonLayout, stream_layout
 from amanet.skeleton.layout import parse_layout
 
 ROOT = Path(__file__).parents[1]
-PAPER, DATA = ROOT / "docs/paper.md", ROOT / "docs/data.md"
+PAPER, DATA, RELIABILITY = (ROOT / f"docs/{name}.md" for name in ("paper", "data", "reliability"))
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 CONFIGS: dict[str, type] = {kind.__name__: kind for kind in (NetworkConfig, BlockConfig, ClipSampling, Recipe, Experiment)}
 ITEMS = [
@@ -92,6 +92,15 @@ def test_every_item_of_the_paper_is_accounted_for() -> None:
         assert says
         assert "`amanet." in code or code == "Nothing to build", f"{item} names no code"
         assert "`tests/" in test or (test == "None" and code == "Nothing to build"), f"{item} names no test"
+
+
+def test_everything_that_can_go_wrong_has_a_test() -> None:
+    table = rows(RELIABILITY, "What goes wrong", "What happens", "Shown by")
+    assert len(table) > 30
+    for wrong, happens, tests in table:
+        assert happens
+        assert all(re.fullmatch(r"tests/[\w/]+\.py::test_\w+", test) for test in quoted(tests)), f"{wrong!r} names something else"
+        assert quoted(tests), f"{wrong!r} names no test"
 
 
 @each_page

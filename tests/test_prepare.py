@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ from amanet.data.store_writer import StoreWriter
 from amanet.errors import ExperimentError, FormatError, StoreError
 from amanet.prepare import prepare
 from amanet.skeleton import load_layout
-from fabricate.raw import die, raw_samples, write_raw, zip_raw
+from fabricate.ntu import skeleton_file
+from fabricate.raw import die, find_disk_full, raw_samples, write_raw, zip_raw
 
 NUM_FILES = 700  # three chunks
 DAMAGED = raw_samples(NUM_FILES)[600]
@@ -195,6 +197,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(clean, raw
         *[lambda number=number: len(list(partial.glob("*.arrow"))) >= number for number in (1, 2, 3)],
         *[(tmp_path / "store.writing").exists] * 2,
     ]
+    made: dict[str, int] = {}
     for number, moment in enumerate(moments):
         process = start_preparing(raw, out, workers=1 + number % 3)
         wait_for(lambda moment=moment, process=process: moment() or process.poll() is not None)
@@ -209,6 +212,9 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(clean, raw
             assert number >= 4
             break
         assert names_in(tmp_path) <= {"store.partial", "store.lock", "store.writing"}
+        there = {shard.name: shard.stat().st_ino for shard in partial.glob("*.arrow")}
+        assert made.items() <= there.items()  # none of the finished shards was made again
+        made = there
     if not out.exists():
         assert start_preparing(raw, out, workers=2).wait() == 0
     ClipStore.open(out).verify()
@@ -251,6 +257,65 @@ def test_full_disk_is_an_error_that_says_so_and_costs_no_work(clean, raw, tmp_pa
     assert prepare("ntu60", raw, tmp_path / "store").header.content == clean.header.content
 
 
+def test_full_disk_of_a_worker_is_an_error_that_says_so(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(amanet.prepare, "make_shard", find_disk_full)
+    with pytest.raises(StoreError, match="No space left on device") as caught:
+        prepare("ntu60", raw, tmp_path / "store")
+    assert "make room" in str(caught.value.cure)
+    assert names_in(tmp_path) == {"store.partial"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_full_disk_leaves_no_half_shard(raw, tmp_path):
+    (chunk,) = cut_chunks(list_members([raw], ".skeleton")[:20], NTU60, "aligned", tmp_path)
+    chunk.shard.with_suffix(f".arrow-{os.getpid()}").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        make_shard(chunk, skip=False)
+    assert names_in(tmp_path) == set()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.7])
+def test_interrupt_is_one_line_and_costs_no_work(clean, raw, tmp_path, seconds):
+    """A terminal sends Ctrl-C to the workers too, which may just be starting."""
+    command = [sys.executable, "-m", "amanet.cli", "prepare", "ntu60", str(tmp_path / "store"), str(raw)]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for((tmp_path / "store.partial").exists)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate()
+    wait_for(lambda: group_is_gone(process.pid))
+    if process.returncode == 0:  # it was faster
+        assert ClipStore.open(tmp_path / "store").header.content == clean.header.content
+        return
+    assert process.returncode == 130
+    assert [line for line in said.splitlines() if line and " of 700 files" not in line] == ["amanet prepare: interrupted"]
+    assert names_in(tmp_path) == {"store.partial"}
+    assert prepare("ntu60", raw, tmp_path / "store").header.content == clean.header.content
+
+
+def test_clips_without_a_body_are_refused_or_listed(own_raw, tmp_path):
+    empty, blind = raw_samples(NUM_FILES)[3], raw_samples(NUM_FILES)[300]
+    next(own_raw.rglob(f"{empty}.skeleton")).write_bytes(skeleton_file([[], []]))
+    lines = skeleton_file([[0]]).decode().splitlines()
+    unseen = [" ".join(["0 0 0", *line.split()[3:]]) if len(line.split()) == 12 else line for line in lines]
+    next(own_raw.rglob(f"{blind}.skeleton")).write_text("\n".join(unseen))
+    with pytest.raises(FormatError, match="no body in any frame"):
+        prepare("ntu60", own_raw, tmp_path / "store", workers=1)
+    store = prepare("ntu60", own_raw, tmp_path / "store", on_error="skip")
+    assert not {empty, blind} & set(store.samples)
+    dropped = json.loads((store.path / "report.json").read_text())["dropped"]
+    assert [(each["sample"], each["detail"]) for each in dropped] == [(empty, "no body in any frame"), (blind, "no body in any frame")]
+
+
+def test_hostile_archive_leaves_nothing_behind(raw, tmp_path):
+    archive = zip_raw(raw / "one", tmp_path / "evil.zip")
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("../../S001C001P001R001A001.skeleton", b"1")
+    with pytest.raises(FormatError, match="1 entries outside the archive's folder"):
+        prepare("ntu60", archive, tmp_path / "store")
+    assert names_in(tmp_path) == {"evil.zip"}
+
+
 def test_place_that_cannot_be_is_an_error(raw, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="File exists"):
@@ -278,6 +343,18 @@ def test_unknown_names_are_refused_at_once(raw, tmp_path, wrong):
     with pytest.raises(ExperimentError):
         prepare(**{"dataset": "ntu60", "raw": raw, "out": tmp_path / "store", **wrong})
     assert names_in(tmp_path) == set()
+
+
+def test_preparation_never_loads_torch(raw: Path, tmp_path: Path) -> None:
+    """Each worker would take another 220 MB for it."""
+    program = "import sys; from pathlib import Path; from amanet.data.benchmark import NTU60; from amanet.data.shards import *; "
+    program += "import amanet.prepare; "
+    program += "from amanet.data.archive import list_members; raw, out = map(Path, sys.argv[1:]); "
+    program += (
+        "make_shard(cut_chunks(list_members([raw], '.skeleton')[:3], NTU60, 'aligned', out)[0], False); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(raw), str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell which files are mapped")

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from amanet import show as verb
 from amanet.cli import main
+from amanet.data.store import ClipStore
 from amanet.errors import AmanetError, FormatError, RunError, StoreError
 from amanet.experiment import read_experiment, write_experiment
 from amanet.metrics import Scores
@@ -50,9 +52,49 @@ def test_a_network_without_attention_has_no_correlations_to_draw(road: Road, tmp
     run = tmp_path / "run"
     slots = [f"--network.block.{slot}" for slot in ("spatial=ms_gcn", "temporal=ms_tcn+ms_tcn", "spatio_temporal=ms_g3d")]
     assert main([str(part) for part in ("train", run, "--store", road.store, *TRAINING, "--network.dp", "none", *slots)]) == 0
+    with pytest.raises(RunError, match="no SFEM"):
+        show(run, classes=(names_of(road)[0],))
     written = show(run)
     assert [path.stem for path in written] == [name for name in PICTURES if name != "correlations"]
     assert_pictures(written)
+
+
+def names_of(road: Road) -> list[str]:
+    """Names of the two classes of the road."""
+    names = ClipStore.open(road.store).class_names
+    return [names[0], names[6]]
+
+
+def test_classes_of_a_run_give_the_whole_of_figure_8(road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Any] = {}
+    original = verb.action_correlations
+    monkeypatch.setattr(
+        verb, "action_correlations", lambda actions, *rest, **more: original(drawn.setdefault("all", actions), *rest, **more)
+    )
+    (written,) = show(road.run, tmp_path / "pictures", classes=tuple(names_of(road)))
+    assert written == tmp_path / "pictures/fig8.png"
+    assert_pictures([written])
+    assert [title.partition(" (")[0] for title in drawn["all"]] == names_of(road)
+    assert [road.raw_file(3, action).stem in title for title, action in zip(drawn["all"], (1, 7), strict=True)] == [True, True]
+    for matrices, _ in drawn["all"].values():
+        bones, learned, *both = matrices.values()
+        assert [name[:3] for name in matrices] == ["(a)", "(b)", "(c)", "(d)", "(e)"]
+        np.testing.assert_allclose(learned.sum(-1), 1, rtol=1e-5)
+        along = [float((matrix * (bones > 0)).sum()) for matrix in (learned, *both)]
+        assert along == sorted(set(along)), "the more the bones weigh, the more is along them"
+
+
+def test_classes_that_cannot_be_drawn_are_said(copied_run: Path, road: Road, tmp_path: Path) -> None:
+    name = names_of(road)[0]
+    for what, sample, classes, message in (
+        (copied_run, None, (name, name + "s"), f"no class '{name}s'[^!]*'{name}'"),
+        (copied_run, None, ("clapping",), "no held-out clip is of class"),
+        (copied_run, road.raw_file(3, 7).stem, (name,), "a clip of its own"),
+        (road.store, None, (name,), "a clip of its own"),
+    ):
+        with pytest.raises(RunError, match=message):
+            show(what, tmp_path / "pictures", sample=sample, classes=classes)
+    assert not (tmp_path / "pictures").exists()
 
 
 @pytest.mark.parametrize("stream", ["bone", "joint-fused"])
@@ -64,6 +106,7 @@ def test_a_run_of_another_stream_with_validation_performers(road: Road, tmp_path
         ["train", run, "--store", store, *TRAINING, "--stream", stream, "--validation_performers", "[2]"],
     ):
         assert main([str(argument) for argument in line]) == 0
+    assert_pictures(show(run, tmp_path / "fig8", classes=(names_of(road)[0],)))
     written = show(run, tmp_path / "pictures")
     assert [path.stem for path in written] == [name.replace("test", "validation") for name in PICTURES]
     assert_pictures(written)

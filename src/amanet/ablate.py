@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from amanet.ablation import Row, Table, load_table, table_names
-from amanet.ablation_result import RowResult, TableResult
+from amanet.ablation_result import RowResult, SeedResult, TableResult
 from amanet.checkpoint import make_folder, write_file
 from amanet.cost import count_operations
 from amanet.data.store import ClipStore
 from amanet.errors import ExperimentError, RunError
 from amanet.experiment import Experiment, Machine, to_plain
-from amanet.fusion import join
+from amanet.fusion import TOP, join
 from amanet.metrics import Scores, top_k
 from amanet.model import Network
 from amanet.training_pool import is_finished, train_all
@@ -108,27 +108,44 @@ def _result(table: Table, wanted: Wanted, out: Path, seeds: Sequence[int], bench
     example = next(iter(wanted.values()))
     part = "validation" if example.validation_performers else "test"
     rows = [_row_result(table, row, wanted, out, seeds, benchmarks, part) for row in table.rows if not row.hidden]
-    return TableResult(table, tuple(rows), tuple(benchmarks), tuple(seeds), part, example)
+    return TableResult(table, tuple(rows), tuple(benchmarks), tuple(seeds), part, _clips(out, rows, part), example)
+
+
+def _clips(out: Path, rows: Sequence[RowResult], part: str) -> int:
+    """How many different clips were scored for a row."""
+    runs = next((row.seeds[0].runs for row in rows if row.seeds), ())
+    return len({clip for run in runs for clip in Scores.read(out / "runs" / run / f"scores-{part}.parquet").sample})
 
 
 def _row_result(table: Table, row: Row, wanted: Wanted, out: Path, seeds: Sequence[int], benchmarks: Sequence[str], part: str) -> RowResult:
-    """The accuracy of a row for every seed whose runs are all there, each the mean over the benchmarks."""
+    """The numbers of a row for every seed whose runs are all there."""
     names = [member.name for member in table.members(row)]
-    top: list[tuple[float, ...]] = []
+    found: list[SeedResult] = []
     for seed in seeds:
         by_benchmark = [[run_folder(out, wanted[name, seed, benchmark]) for name in names] for benchmark in benchmarks]
         if all(is_finished(run) for runs in by_benchmark for run in runs):
-            top.append(tuple(np.mean([_top5(names, runs, part) for runs in by_benchmark], axis=0).tolist()))
+            found.append(_seed_result(seed, names, by_benchmark, part))
     members = [wanted[name, seeds[0], benchmarks[0]] for name in names]
     costs = [_cost(member) for member in members]
-    return RowResult(row.name, row.paper, sum(cost[0] for cost in costs), sum(cost[1] for cost in costs), tuple(top))
+    return RowResult(row.name, row.paper, sum(cost[0] for cost in costs), sum(cost[1] for cost in costs), tuple(found))
 
 
-def _top5(names: Sequence[str], runs: Sequence[Path], part: str) -> list[float]:
-    """Top-1 to top-5 of a run, or of several joined."""
-    scores = [Scores.read(run / f"scores-{part}.parquet") for run in runs]
-    joined = scores[0] if len(scores) == 1 else join(dict(zip(names, scores, strict=True))).fused
-    return [top_k(joined, k) for k in range(1, 6)]
+def _seed_result(seed: int, names: Sequence[str], by_benchmark: Sequence[Sequence[Path]], part: str) -> SeedResult:
+    """Top-1 to top-5 as means over the benchmarks; of runs that are joined, the clips that this changed in all of them."""
+    top: list[list[float]] = []
+    repaired: list[str] = []
+    broken: list[str] = []
+    for runs in by_benchmark:
+        streams = {name: Scores.read(run / f"scores-{part}.parquet") for name, run in zip(names, runs, strict=True)}
+        joined = streams[names[0]]
+        if len(streams) > 1:
+            fusion = join(streams)
+            joined, best = fusion.fused, fusion.best_stream()
+            repaired += fusion.repaired(best)
+            broken += fusion.broken(best)
+        top.append([top_k(joined, k) for k in range(1, TOP + 1)])
+    used = tuple(run.name for runs in by_benchmark for run in runs)
+    return SeedResult(seed, tuple(np.mean(top, axis=0).tolist()), used, tuple(repaired), tuple(broken))
 
 
 def _cost(experiment: Experiment) -> tuple[int, float]:

@@ -9,6 +9,8 @@ A table is a YAML file. The paper's are in ``amanet/tables``; a user's own has t
       - {name: MS-G3D, paper: 89.1}
       - {name: with DP, settings: {network.dp: vel+acc+alien}, paper: 90.2}
       - {name: both, fuse: [MS-G3D, with DP]}     # the sum of the probabilities of other rows
+    claims:
+      - [with DP, MS-G3D]                         # the paper says that the first is better
 
 The first row is the one that the others are compared with. A row may be hidden (``hidden: true``): it is trained to be fused only.
 """
@@ -55,6 +57,7 @@ class Table:
         base: settings of every row.
         paper: what the paper's numbers are of.
         sweep: setting that a picture is drawn over, where the rows are values of one.
+        claims: pairs of rows of which the paper says that the first is better than the second; ``amanet report`` weighs them.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Table:
     base: dict[str, Any] = field(default_factory=dict)
     paper: str | None = None
     sweep: str | None = None
+    claims: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]
@@ -78,6 +82,13 @@ class Table:
                 )
             if len(row.fuse) == 1 or (row.fuse and row.settings):
                 raise ExperimentError(f"row {row.name!r} cannot be made", expected="settings, or two or more rows to fuse", got=row)
+            value = {**self.base, **row.settings}.get(self.sweep or "")
+            if self.sweep is not None and not isinstance(value, int | float):
+                raise ExperimentError(f"row {row.name!r} has no place in the sweep", expected=f"a number for {self.sweep}", got=value)
+        shown = [row.name for row in self.rows if not row.hidden]
+        for claim in self.claims:
+            if len(set(claim)) < len(claim) or not set(claim) <= set(shown):
+                raise ExperimentError("a claim is about two rows that the table shows", expected=f"two of {shown}", got=list(claim))
 
     def members(self, row: Row) -> list[Row]:
         """The rows whose runs a row is made of: itself, or those that it fuses."""

@@ -21,6 +21,7 @@ VERBS = {
     "train": "train one stream of a network, or go on with a stopped run",
     "evaluate": "score a trained run on its test part",
     "ablate": "train and compare the rows of a table of the paper, or of your own",
+    "report": "gather the tables of ablations on a page, with the paper's claims weighed",
     "fuse": "join the scores of several streams into one result",
     "predict": "name the actions in raw clips",
     "show": "draw a run, a stored clip or a raw file",
@@ -183,6 +184,13 @@ def _ablate(rest: Sequence[str]) -> None:
         print(f"\n{result.markdown()}\nwritten to {found.out / result.table.name}.md")
 
 
+def _report(rest: Sequence[str]) -> None:
+    from amanet.report import report
+
+    for path in report(**_function_arguments("report", report, rest, ablations="folders that amanet ablate wrote")):
+        print(path)
+
+
 def _fuse(rest: Sequence[str]) -> None:
     from amanet.fuse import fuse
 
@@ -227,6 +235,7 @@ HANDLERS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": _train,
     "evaluate": _evaluate,
     "ablate": _ablate,
+    "report": _report,
     "fuse": _fuse,
     "predict": _predict,
     "show": _show,

@@ -98,11 +98,15 @@ def cost(
 def count_operations(network: Network, joints: torch.Tensor) -> dict[str, float]:
     """Operations of a forward pass, in all and by part of the network.
 
-    The counter does not know PyTorch's fused attention for CPUs; it is counted as the two matrix products that it is.
+    The counter does not know PyTorch's fused attention for CPUs; it is counted as the two matrix products that it is. Nor does it know
+    products added to what is there.
     """
     network.eval()
-    fused = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations}
-    with torch.inference_mode(), FlopCounterMode(display=False, depth=3, custom_mapping=fused) as counter:
+    unknown = {
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations,
+        torch.ops.aten.baddbmm_: _product_operations,
+    }
+    with torch.inference_mode(), FlopCounterMode(display=False, depth=3, custom_mapping=unknown) as counter:
         network(joints)
     parts: dict[str, float] = {"all": float(counter.get_total_flops())}
     for module, counts in sorted(counter.get_flop_counts().items()):
@@ -114,6 +118,10 @@ def count_operations(network: Network, joints: torch.Tensor) -> dict[str, float]
 def _attention_operations(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
     batch, group, queries, channels = query
     return 2 * batch * group * queries * key[-2] * (channels + value[-1])
+
+
+def _product_operations(total: torch.Size, first: torch.Size, second: torch.Size, *_: object, **__: object) -> int:
+    return 2 * first.numel() * second[-1]
 
 
 def _time(step: Callable[[], None], repeats: int, device: str) -> float:

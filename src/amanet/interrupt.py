@@ -1,7 +1,9 @@
 """Stopping at a moment of one's own choosing: signals are noted, and the work in hand is ended first."""
 
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 
@@ -31,3 +33,24 @@ class StopRequest:
             raise KeyboardInterrupt
         self.asked = True
         self._on_ask()
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """A Ctrl-C comes at the end of the block. Processes that are started within never hear one: it is for this one to end them.
+
+    In a thread other than the main one, which hears none, nothing is to be done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what the processes inherit; other threads hear it all the same
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        raise KeyboardInterrupt

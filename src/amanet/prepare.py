@@ -22,10 +22,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
+from amanet.countdown import Countdown
 from amanet.data.archive import RawMember, list_members
 from amanet.data.benchmark import OWN, Dataset, get_dataset
 from amanet.data.normalise import RECIPES
@@ -34,6 +33,7 @@ from amanet.data.shards import Chunk, Dropped, cut_chunks, is_made, make_shard, 
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter, check_place
 from amanet.errors import ExperimentError, StoreError
+from amanet.interrupt import interrupts_held
 from amanet.lock import alone
 
 
@@ -91,11 +91,12 @@ def prepare(
             splits=splits,
             overwrite=overwrite,
         )
-        with writer:
+        with writer, Countdown("storing", len(members)) as countdown:
             for chunk in chunks:
                 rows, unreadable = read_shard(chunk.shard)
                 writer.extend(rows)
                 dropped += unreadable
+                countdown.advance(len(chunk.members))
             _write_report(writer, dropped)
         shutil.rmtree(folder)
     store = ClipStore.open(out)
@@ -148,10 +149,9 @@ def _make_shards(chunks: Sequence[Chunk], folder: Path, workers: int, skip: bool
         path.unlink()
     todo = [chunk for chunk in chunks if not is_made(chunk, skip)]
     total = sum(len(chunk.members) for chunk in chunks)
-    with _progress() as progress:
-        task = progress.add_task("preparing", total=total, completed=total - sum(len(chunk.members) for chunk in todo))
+    with Countdown("preparing", total, done=total - sum(len(chunk.members) for chunk in todo)) as countdown:
         for files in _work(todo, workers, skip):
-            progress.advance(task, files)
+            countdown.advance(files)
 
 
 def _work(chunks: Sequence[Chunk], workers: int, skip: bool) -> Iterator[int]:
@@ -161,12 +161,19 @@ def _work(chunks: Sequence[Chunk], workers: int, skip: bool) -> Iterator[int]:
     context = multiprocessing.get_context("forkserver")  # this process runs threads, so it must not fork itself
     context.set_forkserver_preload([make_shard.__module__])
     pool = ProcessPoolExecutor(min(workers, len(chunks)), context, initializer=_end_with_parent)
+    others = set(multiprocessing.active_children())
     try:
-        for done in as_completed([pool.submit(make_shard, chunk, skip) for chunk in chunks]):
-            yield done.result()
+        with interrupts_held():
+            shards = [pool.submit(make_shard, chunk, skip) for chunk in chunks]
+        for shard in as_completed(shards):
+            yield shard.result()
     except BrokenProcessPool as error:
         cure = "give it more memory or fewer workers and start it again: finished work is kept"
         raise StoreError("a worker was killed, most likely for its memory", cure=cure) from error
+    except KeyboardInterrupt:
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -176,16 +183,6 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.0f} files/s")
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
 
 
 def _write_report(writer: StoreWriter, dropped: Sequence[Dropped]) -> None:

@@ -1,7 +1,9 @@
 """The verb ``show``: pictures of a run, of a prepared clip, or of a raw file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from amanet.metrics import Scores, confusion
 from amanet.model import DP, Network
 from amanet.pictures import (
     View,
+    action_correlations,
     confusion_matrix,
     film_strip,
     groups_picture,
@@ -38,17 +41,23 @@ from amanet.skeleton.graph import adjacency, normalise_symmetric, with_self_loop
 from amanet.skeleton.stream import barycentres
 from amanet.trained import check_store, load_trained
 
+FIGURE_8 = {"(b) learned, α = 0": 0.0, "(c) α = 0.4": 0.4, "(d) α = 0.8": 0.8, "(e) α = 1.5": 1.5}
+"""Weights of the bones in the panels of Fig. 8, those of Table 3; panel (a) is the bones alone."""
 
-def show(what: Path, out: Path | None = None, *, sample: str | None = None) -> list[Path]:
+
+def show(what: Path, out: Path | None = None, *, sample: str | None = None, classes: tuple[str, ...] = ()) -> list[Path]:
     """Draw what there is to see.
 
-    A run gives its learning curves, its confusion matrix, and for one clip the prediction, the correlations between joints (the paper's
-    Fig. 8, where the network has SFEM) and the frames of DP (Fig. 3). A store or a raw file gives the film strip of a clip.
+    A run gives its learning curves, its confusion matrix, and for one clip the prediction, the correlations between joints (where the
+    network has SFEM) and the frames of DP (Fig. 3). A store or a raw file gives the film strip of a clip. A run with ``--classes`` gives
+    Fig. 8 alone: for each class, the bone graph, the correlations learned, and both together with several weights of the bones.
 
     Args:
         what: a run folder, a store, or a raw file; of one's own clips, a file in the folder that describes them.
         out: folder for the pictures; RUN/figures of a run, the current folder otherwise.
         sample: clip to draw; by default the held-out clip that the network names rightly and most surely, or a store's first.
+        classes: of a run, classes to draw Fig. 8 for, as ``["clapping", "check time (from watch)"]``; each by the held-out clip of it that
+            is named most surely.
 
     Returns:
         The pictures written.
@@ -58,8 +67,11 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None) -> l
     """
     if not what.exists():
         raise FormatError("there is nothing at this place", where=what, expected="a run folder, a store, or a raw file")
+    if classes and (sample is not None or not (what / EXPERIMENT_FILE).is_file()):
+        raise RunError("classes are drawn of a run, each by a clip of its own", where=what, cure="name a run, and no sample")
     if (what / EXPERIMENT_FILE).is_file():
-        return _show_run(what, out or what / "figures", sample)
+        run, out = _Run.open(what), out or what / "figures"
+        return [_show_classes(run, out, classes)] if classes else _show_run(run, out, sample)
     if what.is_dir():
         store = ClipStore.open(what)
         clip = store.clip(_row_of(store, sample))
@@ -78,24 +90,78 @@ def _show_clip(clip: SkeletonClip, layout: SkeletonLayout, class_names: Sequence
     return path
 
 
-def _show_run(run: Path, out: Path, sample: str | None) -> list[Path]:
-    experiment = read_experiment(run / EXPERIMENT_FILE)
-    network, card = load_trained(run)
-    part = "validation" if experiment.validation_performers else "test"
-    scores = Scores.read(run / f"scores-{part}.parquet")
-    store = ClipStore.open(experiment.store)
-    check_store(card, store, run)
+@dataclass(frozen=True)
+class _Run:
+    """A finished run with its held-out clips."""
+
+    path: Path
+    experiment: Experiment
+    network: Network
+    part: str
+    scores: Scores
+    store: ClipStore
+
+    @classmethod
+    def open(cls, path: Path) -> "_Run":
+        experiment = read_experiment(path / EXPERIMENT_FILE)
+        network, card = load_trained(path)
+        part = "validation" if experiment.validation_performers else "test"
+        scores = Scores.read(path / f"scores-{part}.parquet")
+        store = ClipStore.open(experiment.store)
+        check_store(card, store, path)
+        return cls(path, experiment, network, part, scores, store)
+
+
+def _show_run(run: _Run, out: Path, sample: str | None) -> list[Path]:
+    experiment, scores, store = run.experiment, run.scores, run.store
     make_folder(out)
     clip = store.clip(_row_of(store, sample or _surest(scores)))
+    title = f"{experiment.benchmark}, {len(scores.sample):,} held-out clips"
     figures = {
-        "learning_curves": learning_curves(_epochs(run), title=f"{experiment.benchmark}, {experiment.stream} stream"),
-        f"confusion_{part}": confusion_matrix(*_occurring(scores), title=f"{experiment.benchmark}, {len(scores.sample):,} held-out clips"),
-        **_clip_figures(clip, network, experiment, store),
+        "learning_curves": learning_curves(_epochs(run.path), title=f"{experiment.benchmark}, {experiment.stream} stream"),
+        f"confusion_{run.part}": confusion_matrix(*_occurring(scores), title=title),
+        **_clip_figures(clip, run.network, experiment, store),
     }
     paths = [out / f"{name}.png" for name in figures]
     for path, figure in zip(paths, figures.values(), strict=True):
         save_figure(figure, path)
     return paths
+
+
+@torch.inference_mode()
+def _show_classes(run: _Run, out: Path, classes: Sequence[str]) -> Path:
+    """The whole of Fig. 8, for classes of one's own."""
+    layout = run.store.layout
+    network_layout = stream_layout(layout, run.experiment.stream)
+    actions: dict[str, Any] = {}
+    for name in classes:
+        sample = _surest(_of_class(run, name))
+        clip = run.store.clip(_row_of(run.store, sample))
+        batch = ClipBatch.stack([fit_clip(clip, run.experiment.sampling)])
+        matrices = _correlations(run.network, batch, network_layout, "(a) bones alone", FIGURE_8)
+        if not matrices:
+            raise RunError("this network has no SFEM, and Fig. 8 shows its correlations", where=run.path)
+        answer = run.scores.class_names[int(run.scores.logits[run.scores.sample.index(sample)].argmax())]
+        wrong = "" if answer == name else f", named {answer}"
+        actions[f"{name} ({sample}{wrong})"] = (matrices, _stream_pose(_pose(clip), layout, network_layout))
+    path = out / "fig8.png"
+    make_folder(out)
+    view = _view(run.store.recipe, layout)
+    save_figure(action_correlations(actions, network_layout, view=view), path)
+    return path
+
+
+def _of_class(run: _Run, name: str) -> Scores:
+    """The scores of the held-out clips of a class."""
+    names = run.scores.class_names
+    if name not in names:
+        near = get_close_matches(name, names, 3, 0.0)
+        raise RunError(f"the run has no class {name!r}", where=run.path, expected=f"a name like {', '.join(map(repr, near))}")
+    rows = np.flatnonzero(run.scores.label == names.index(name))
+    if not len(rows):
+        raise RunError(f"no held-out clip is of class {name!r}", where=run.path, cure="name another class")
+    samples = tuple(run.scores.sample[row] for row in rows)
+    return replace(run.scores, sample=samples, label=run.scores.label[rows], logits=run.scores.logits[rows])
 
 
 @torch.inference_mode()
@@ -105,11 +171,8 @@ def _clip_figures(clip: SkeletonClip, network: Network, experiment: Experiment, 
     batch = ClipBatch.stack([fit_clip(clip, experiment.sampling)])
     pose = _pose(clip)
     network_layout = stream_layout(layout, experiment.stream)
-    if network_layout != layout:
-        pose_of_network = barycentres(torch.from_numpy(pose), torch.ones(len(pose), dtype=torch.bool), layout.groups)[0].numpy()
-    else:
-        pose_of_network = pose
-    matrices = _correlations(network, batch, network_layout)
+    pose_of_network = _stream_pose(pose, layout, network_layout)
+    matrices = _correlations(network, batch, network_layout, "bones alone", {"learned alone": 0.0, "both, as trained": None})
     probabilities = network(batch.joints, batch.present).softmax(-1)[0].double().numpy()
     figures = {
         "clip": hero(clip, layout, store.class_names, probabilities, matrices, pose_of_network, view=view)
@@ -127,13 +190,29 @@ def _clip_figures(clip: SkeletonClip, network: Network, experiment: Experiment, 
     return figures
 
 
-def _correlations(network: Network, batch: ClipBatch, layout: SkeletonLayout) -> dict[str, Float[np.ndarray, "joint joint"]]:
-    """The panels of Fig. 8: the bone graph, what the last SFEM learned, and both together; means over frames of the first body.
+def _stream_pose(pose: Float[np.ndarray, "joint coord"], layout: SkeletonLayout, of: SkeletonLayout) -> Float[np.ndarray, "node coord"]:
+    """A pose in the layout of the stream: itself, or its barycentres."""
+    if of == layout:
+        return pose
+    return barycentres(torch.from_numpy(pose), torch.ones(len(pose), dtype=torch.bool), layout.groups)[0].numpy()
+
+
+def _correlations(
+    network: Network, batch: ClipBatch, layout: SkeletonLayout, bones: str, weights: Mapping[str, float | None]
+) -> dict[str, Float[np.ndarray, "joint joint"]]:
+    """The panels of Fig. 8: the bone graph Å by itself, and with what the last SFEM learned; means over frames of the first body.
 
     A network without SFEM has none.
+
+    Args:
+        network: to look into.
+        batch: one clip.
+        layout: of the network's stream.
+        bones: name of the panel of the bone graph.
+        weights: by the name of each other panel, the weight of the bone graph; None leaves it as trained.
     """
-    matrices = {"bones alone": normalise_symmetric(with_self_loops(adjacency(layout)))}
-    for name, weight in (("learned alone", 0.0), ("both, as trained", None)):
+    matrices = {bones: normalise_symmetric(with_self_loops(adjacency(layout)))}
+    for name, weight in weights.items():
         spatial = network.explain(batch.joints, batch.present, weight).blocks[-1].spatial
         if spatial is None:
             return {}

@@ -112,11 +112,19 @@ def load_trained(run: Path, device: torch.device | Literal["cpu"] = "cpu") -> tu
 
 def check_store(card: NetworkCard, store: ClipStore, run: Path) -> None:
     """Refuse clips that are not of the kind that the network was trained on."""
+    skeletons = [f"layout {layout.name} of {layout.num_joints} joints" for layout in (card.layout, store.layout)]
+    if card.layout.joints != store.layout.joints:
+        raise RunError(
+            "the store's skeleton is not the one that the network was trained on",
+            where=run,
+            expected=skeletons[0],
+            got=skeletons[1],
+            cure="train a network on this store, or name a store of the run's layout; its joints cannot stand for another's",
+        )
     kinds = {
         "data set": (card.dataset, store.dataset),
         "recipe": (card.normalisation, store.recipe),
         "layout": (card.layout.name, store.layout.name),
-        "joints": (card.layout.joints, store.layout.joints),
         "coordinates": (card.layout.coordinates, store.layout.coordinates),
         "number of bodies": (card.max_bodies, store.header.max_bodies),
         "class names": (card.class_names, store.class_names),

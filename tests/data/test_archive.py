@@ -48,6 +48,35 @@ def test_folders_and_archives_give_the_same(tmp_path):
     assert member.size == 3
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_entries_are_read_as_zipfile_reads_them(tmp_path, method):
+    """Of any length, of names beyond ASCII, behind something else, with and without sizes in their headers."""
+    path = tmp_path / "some.zip"
+    path.write_bytes(b"something before the archive")
+    with zipfile.ZipFile(path, "a", method) as file:
+        for index, name in enumerate(("A", "ä", "b/C")):
+            file.writestr(f"{name}.skeleton", bytes(range(256)) * index)
+        with file.open("D.skeleton", "w", force_zip64=True) as entry:
+            entry.write(b"streamed")
+    with zipfile.ZipFile(path) as file:
+        expected = {Path(name).stem: file.read(name) for name in file.namelist()}
+    assert samples([path]) == expected
+    assert len(expected) == 4
+
+
+def test_entries_packed_in_another_way_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "some.zip", "w", zipfile.ZIP_LZMA) as file:
+        file.writestr("A.skeleton", b"1" * 100)
+    with pytest.raises(FormatError, match="packed in another way than deflate"):
+        samples([tmp_path / "some.zip"])
+
+
+def test_an_archive_of_many_entries_costs_a_reader_nothing(tmp_path, monkeypatch):
+    members = list_members([write_zip(tmp_path / "some.zip", {"A.skeleton": b"1"})], SUFFIX)
+    monkeypatch.setattr(zipfile, "ZipFile", None)  # whoever opens one reads all of its directory
+    assert members[0].read() == b"1"
+
+
 def test_stamp_changes_with_the_content(tmp_path):
     stamps = {list_members([write_zip(tmp_path / f"{text}.zip", {"A.skeleton": text.encode()})], SUFFIX)[0].stamp for text in ("a", "b")}
     assert len(stamps) == 2

@@ -1,5 +1,6 @@
-"""Raw data sets in miniature: folders and archives in the formats as published, and a worker that dies."""
+"""Raw data sets in miniature: folders and archives in the formats as published, and workers that fail."""
 
+import errno
 import os
 import signal
 import zipfile
@@ -74,3 +75,8 @@ def die(chunk: Chunk, skip: bool) -> int:
     """What happens to a worker that takes too much memory."""
     os.kill(os.getpid(), signal.SIGKILL)
     return 0
+
+
+def find_disk_full(chunk: Chunk, skip: bool) -> int:
+    """What happens to a worker whose disk is full."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(chunk.shard))

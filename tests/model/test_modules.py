@@ -199,7 +199,7 @@ def test_gradients_of_every_module(layout: SkeletonLayout) -> None:
     check_gradients(prepare(FrameFeatures(2, 3)), draw_features(channels=2, frames=4))
     check_gradients(prepare(JointFeatures((2, 3), 2)), draw_features(channels=2, frames=5))
     check_gradients(prepare(STFEM(layout, (2, 3, 2), 3, 2)), draw_features(channels=2, frames=4))
-    check_gradients(prepare(STFEM(layout, (2, 3, 2), 3, 2, joins="correlations")), draw_features(channels=2, frames=4))
+    check_gradients(prepare(STFEM(layout, (2, 3, 2), 3, 2, learn_weight=True, joins="correlations")), draw_features(channels=2, frames=4))
     check_gradients(prepare(MSTCN((2, 6), 2)), draw_features(channels=2, frames=5))
 
 

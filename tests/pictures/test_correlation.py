@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from amanet.errors import AmanetError
-from amanet.pictures import hero, joint_correlations
+from amanet.pictures import action_correlations, hero, joint_correlations
 from amanet.pictures.correlation import part_order, strongest_links
 from amanet.skeleton import SkeletonClip, layout_names, load_layout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, with_self_loops
@@ -23,6 +23,18 @@ def test_heat_maps_hold_the_matrices_ordered_by_part(name):
     assert [axes.get_title(loc="left") for axes in maps] == list(matrices)
     for axes, matrix in zip(maps, matrices.values(), strict=True):
         np.testing.assert_array_equal(axes.images[0].get_array(), matrix[np.ix_(order, order)])
+
+
+def test_actions_stand_under_their_names():
+    layout = load_layout("sbu15")
+    pose = standing_pose(layout)
+    actions = {"punching": ({"Å": adjacency(layout), "learned": np.eye(15)}, pose), "hugging": ({"Å": adjacency(layout)}, pose)}
+    figure = action_correlations(actions, layout, title="Both")
+    figure.draw_without_rendering()
+    assert [part.get_suptitle() for part in figure.subfigs] == ["punching", "hugging"]
+    assert [sum(bool(axes.images) for axes in part.axes) for part in figure.subfigs] == [2, 1]
+    with pytest.raises(AmanetError, match="no action"):
+        action_correlations({}, layout)
 
 
 def test_strongest_links_leave_out_bones_self_loops_and_zeros():

@@ -1,13 +1,12 @@
-"""Clips and batches: what they refuse, and that absence stays zero and masked."""
+"""Clips: what they refuse, and that absence stays zero and masked."""
 
 from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
-import torch
 
 from amanet.errors import ClipError
-from amanet.skeleton import ClipBatch, SkeletonClip
+from amanet.skeleton import SkeletonClip
 
 
 def make_clip(sample: str = "a", bodies: int = 2, frames: int = 4, joints: int = 3, label: int | None = 1) -> SkeletonClip:
@@ -53,29 +52,3 @@ def test_other_places_are_zero_where_absent() -> None:
     kept = moved.with_joints(np.ones_like(moved.joints))
     np.testing.assert_array_equal(kept.present, present)
     np.testing.assert_array_equal(kept.joints, np.broadcast_to(present[..., None], kept.joints.shape))
-
-
-def test_a_batch_stacks_clips_in_order() -> None:
-    clips = [make_clip("a", label=4), make_clip("b", label=None), make_clip("c", label=0)]
-    batch = ClipBatch.stack(clips)
-    assert len(batch) == 3
-    assert batch.sample == ("a", "b", "c")
-    assert batch.label.tolist() == [4, -1, 0]
-    for row, clip in enumerate(clips):
-        np.testing.assert_array_equal(batch.joints[row].numpy(), clip.joints)
-        np.testing.assert_array_equal(batch.present[row].numpy(), clip.present)
-
-
-def test_some_clips_of_a_batch() -> None:
-    batch = ClipBatch.stack([make_clip(name, label=row) for row, name in enumerate("abcd")])
-    middle = batch.select(slice(1, 3))
-    assert middle.sample == ("b", "c")
-    assert middle.label.tolist() == [1, 2]
-    assert torch.equal(middle.joints, batch.joints[1:3])
-    assert torch.equal(middle.present, batch.present[1:3])
-
-
-def test_a_batch_moves_whole() -> None:
-    moved = ClipBatch.stack([make_clip()]).to("meta")
-    assert {moved.joints.device.type, moved.present.device.type, moved.label.device.type} == {"meta"}
-    assert moved.sample == ("a",)

@@ -109,9 +109,12 @@ def read_shard(path: Path) -> tuple[pa.Table, list[Dropped]]:
 def _write_shard(rows: pa.Table, dropped: Sequence[Dropped], path: Path) -> None:
     rows = rows.replace_schema_metadata({"dropped": json.dumps([asdict(each) for each in dropped])})
     temporary = path.with_suffix(f".arrow-{os.getpid()}")
-    with temporary.open("wb") as file:
-        with pa.ipc.new_file(file, ROW_SCHEMA.with_metadata(rows.schema.metadata)) as sink:
-            sink.write_table(rows)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            with pa.ipc.new_file(file, ROW_SCHEMA.with_metadata(rows.schema.metadata)) as sink:
+                sink.write_table(rows)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amanet.model.normalisation import BatchNorm
+from amanet.model.normalisation import BatchNorm, NormedLinear, map_and_normalise
+from amanet.model.piecewise import WindowOptions, attend_over_time, convolve_frames, mix_windows
 from amanet.skeleton import SkeletonLayout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, tile_window, with_self_loops
 
@@ -53,6 +54,11 @@ def _fused_is_faster(query: Tensor, value: Tensor, bias: Tensor | None) -> bool:
     if query.device.type != "cpu":
         return True
     return query.shape[-2] > 64 and query.shape[-1] == value.shape[-1] and not (bias is not None and bias.requires_grad)
+
+
+def works_in_pieces(features: Tensor) -> bool:
+    """Whether a module takes its work apart by hand (:mod:`amanet.model.piecewise`), which pays where a cache is to be kept filled."""
+    return features.device.type == "cpu"
 
 
 def split_heads(features: Float[Tensor, "clip_body frame token channel"], heads: int) -> Float[Tensor, "clip_body group token part"]:
@@ -120,9 +126,11 @@ class SFEM(nn.Module):
 
     def forward(self, features: Features) -> Mapped:
         query, key, value = self._heads(self.project(features))
-        mapped = split_heads(self.theta(value), self.heads)  # (P V) Theta = P (V Theta)
-        mixed = attend(query, key, mapped, self.weight * self.graph, self.joins)
-        return F.relu(self.norm(join_heads(mixed, self.heads)) + value)
+        folds = not self.training and self.joins == "scores"  # correlations that sum to one pass the shift of BN on
+        mapped = map_and_normalise(self.theta, self.norm, value) if folds else self.theta(value)
+        # (P V) Theta = P (V Theta)
+        mixed = join_heads(attend(query, key, split_heads(mapped, self.heads), self.weight * self.graph, self.joins), self.heads)
+        return F.relu_((mixed if folds else self.norm(mixed)).add_(value))
 
     def correlations(self, features: Features, weight: float | None = None) -> Float[Tensor, "clip_body group joint joint"]:
         """The fused correlation matrix of every frame (Fig. 8), one a head; ``weight`` stands in for alpha."""
@@ -162,9 +170,20 @@ class FrameFeatures(nn.Module):
         query, key, value = self._groups(features)
         mixed = attend_within(query, key, value, self._missing(features))
         frames = mixed.flatten(1, 2)[:, : features.shape[1]].view(features.shape)
+        return F.relu_(self._convolve_and_normalise(frames).add_(features))
+
+    def _convolve_and_normalise(self, frames: Features) -> Features:
+        if self.training:
+            return self.norm(self._convolve(frames, self.theta.weight))
+        weight, bias = self.norm.fold(self.theta.weight)
+        return self._convolve(frames, weight).add_(bias)
+
+    def _convolve(self, frames: Features, weight: Tensor) -> Features:
+        if works_in_pieces(frames):
+            return convolve_frames(frames, weight)
         before, after = (self.group - 1) // 2, self.group // 2
-        convolved = self.theta(F.pad(frames, (0, 0, 0, 0, before, after)).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return F.relu(self.norm(convolved) + features)
+        padded = F.pad(frames, (0, 0, 0, 0, before, after))
+        return F.conv2d(padded.permute(0, 3, 1, 2), weight).permute(0, 2, 3, 1)
 
     def correlations(self, features: Features) -> Float[Tensor, "clip_body group group_frame group_frame"]:
         """The correlation matrix of every group of frames."""
@@ -221,22 +240,26 @@ class JointFeatures(nn.Module):
         self.theta = nn.Linear(in_channels, out_channels, bias=False)
         self.norm = BatchNorm(out_channels)
         same = in_channels == out_channels and stride == 1
-        self.residual = nn.Identity() if same else nn.Sequential(nn.Linear(in_channels, out_channels, bias=False), BatchNorm(out_channels))
+        self.residual = nn.Identity() if same else NormedLinear(channels)
 
     def forward(self, features: Features) -> Mapped:
         kept = features[:, :: self.stride]
-        query, key, value = self._by_joint(features, kept)
-        mixed = attend(query, key, value).transpose(1, 2)
-        return F.relu(self.norm(self.theta(mixed)) + self.residual(kept))
+        mixed = self._mix(*self._maps(features, kept))
+        return F.relu_(map_and_normalise(self.theta, self.norm, mixed).add_(self.residual(kept)))
+
+    def _mix(self, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "clip_body kept_frame joint channel"]:
+        if works_in_pieces(query):
+            return attend_over_time(query, key, value)
+        return attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)).transpose(1, 2)
 
     def correlations(self, features: Features) -> Float[Tensor, "clip_body joint kept_frame frame"]:
         """The correlation matrix of every joint."""
-        query, key, _ = self._by_joint(features, features[:, :: self.stride])
-        return correlate(query, key)
+        query, key, _ = self._maps(features, features[:, :: self.stride])
+        return correlate(query.transpose(1, 2), key.transpose(1, 2))
 
-    def _by_joint(self, features: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _maps(self, features: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         key, value = self.memory(features).chunk(2, dim=-1)
-        return self.query(kept).transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        return self.query(kept), key, value
 
 
 class STFEM(nn.Module):
@@ -298,11 +321,18 @@ class STFEM(nn.Module):
     def forward(self, features: Features) -> Mapped:
         query, key, value = self.project(features).split(self.widths, dim=-1)
         mapped = self.theta(value)
+        if works_in_pieces(features) and not self.norm.synchronises():
+            options = WindowOptions(self.window, self.stride, self.joins == "scores", self.heads, self.norm.eps)
+            graph = self.weight * self.graph
+            return self.collapse_norm(mix_windows(query, key, mapped, value, graph, self.norm, self.collapse.weight, options))
+        return self.collapse_norm(self._mix(query, key, mapped, value))
+
+    def _mix(self, query: Tensor, key: Tensor, mapped: Tensor, value: Tensor) -> Mapped:
         query, key, mapped = (split_heads(self._windows(each), self.heads) for each in (query, key, mapped))
         mixed = join_heads(attend(query, key, mapped, self.weight * self.graph, self.joins), self.heads)
-        tokens = F.relu(self.norm(mixed) + self._windows(value))
+        tokens = F.relu_(self.norm(mixed).add_(self._windows(value)))
         image = tokens.unflatten(2, (self.window, -1)).flatten(1, 2).permute(0, 3, 1, 2)
-        return self.collapse_norm(self.collapse(image).permute(0, 2, 3, 1))
+        return self.collapse(image).permute(0, 2, 3, 1)
 
     def correlations(self, features: Features, weight: float | None = None) -> Float[Tensor, "clip_body group token token"]:
         """The fused correlation matrix of every window, one a head; ``weight`` stands in for beta."""

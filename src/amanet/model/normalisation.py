@@ -17,7 +17,7 @@ class BatchNorm(nn.BatchNorm1d):
     synchronise: bool = False
 
     def forward(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        if self.training and self.synchronise and is_available() and is_initialized():
+        if self.synchronises():
             return self._forward_synchronised(input)
         # Rows seen as an image in channels-last memory: the kernels for that format are the fast ones, and nothing is copied.
         image = input.reshape(1, -1, 1, self.num_features).permute(0, 3, 1, 2)
@@ -27,10 +27,31 @@ class BatchNorm(nn.BatchNorm1d):
         output = F.batch_norm(image, self.running_mean, self.running_var, self.weight, self.bias, self.training, momentum, self.eps)
         return output.permute(0, 2, 3, 1).reshape(input.shape)
 
-    def _forward_synchronised(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+    def synchronises(self) -> bool:
+        """Whether the next step takes its statistics over all processes."""
+        return self.training and self.synchronise and is_available() and is_initialized()
+
+    def fold(self, weight: Float[Tensor, "channel *source"], bias: Float[Tensor, " channel"] | None = None) -> tuple[Tensor, Tensor]:
+        """Weight and bias of a linear map or convolution that ends in this BN's result, in evaluation."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        shift = self.bias - (self.running_mean if bias is None else self.running_mean - bias) * scale
+        return weight * scale.view(-1, *[1] * (weight.dim() - 1)), shift
+
+    def track(self, mean: Float[Tensor, " channel"], variance: Float[Tensor, " channel"], rows: Tensor | int) -> None:
+        """Let the running statistics follow those of a training step, whose variance is that of its rows."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            momentum = 0.1 if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
+            self.running_var.lerp_((variance * (rows / (rows - 1))).to(self.running_var.dtype), momentum)
+
+    def _forward_synchronised(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        assert self.running_mean is not None
         rows = input.reshape(-1, self.num_features)
         shift = self.running_mean.clone()  # sums of squares about a guess of the mean keep their precision
         centred = rows - shift
@@ -39,13 +60,28 @@ class BatchNorm(nn.BatchNorm1d):
         count, first, second = total.split([1, self.num_features, self.num_features])
         mean = first / count
         variance = second / count - mean.square()
-        with torch.no_grad():
-            self.num_batches_tracked.add_(1)
-            momentum = 0.1 if self.momentum is None else self.momentum
-            self.running_mean.lerp_((mean + shift).to(self.running_mean.dtype), momentum)
-            self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), momentum)
+        self.track((mean + shift).detach(), variance.detach(), count)
         output = (centred - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
         return output.reshape(input.shape)
+
+
+class NormedLinear(nn.Sequential):
+    """A linear map and BN; in evaluation BN is a part of the map."""
+
+    def __init__(self, channels: tuple[int, int], *, bias: bool = False) -> None:
+        super().__init__(nn.Linear(*channels, bias=bias), BatchNorm(channels[1]))
+
+    def forward(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch mapped_channel"]:
+        return map_and_normalise(self[0], self[1], input)  # pyright: ignore[reportArgumentType]
+
+
+def map_and_normalise(
+    linear: nn.Linear, norm: BatchNorm, features: Float[Tensor, "*batch channel"]
+) -> Float[Tensor, "*batch mapped_channel"]:
+    """``norm(linear(features))``; in evaluation BN is a part of the map."""
+    if norm.training:
+        return norm(linear(features))
+    return F.linear(features, *norm.fold(linear.weight, linear.bias))
 
 
 class _SumOverProcesses(torch.autograd.Function):

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from amanet.errors import ExperimentError
 from amanet.model.attention import Features, Mapped
-from amanet.model.normalisation import BatchNorm
+from amanet.model.normalisation import BatchNorm, NormedLinear, map_and_normalise
 
 DILATIONS = (1, 2, 3, 4)
 BRANCHES = len(DILATIONS) + 2
@@ -42,14 +42,14 @@ class MSTCN(nn.Module):
         self.skip = nn.Linear(in_channels, branch)
         self.leave_norm = BatchNorm(out_channels)
         same = in_channels == out_channels and stride == 1
-        self.residual = nn.Identity() if same else nn.Sequential(nn.Linear(in_channels, out_channels), BatchNorm(out_channels))
+        self.residual = nn.Identity() if same else NormedLinear(channels, bias=True)
 
     def forward(self, features: Features) -> Mapped:
         kept = features[:, :: self.stride]
-        entered = F.relu(self.enter_norm(self.enter(features))).permute(0, 3, 1, 2)
+        entered = F.relu_(map_and_normalise(self.enter, self.enter_norm, features)).permute(0, 3, 1, 2)
         *parts, pooled = entered.chunk(BRANCHES - 1, dim=1)
         branches: list[Tensor] = [conv(part) for conv, part in zip(self.dilated, parts, strict=True)]
         branches.append(F.max_pool2d(pooled, (3, 1), stride=(self.stride, 1), padding=(1, 0)))
         joined = torch.cat([*(each.permute(0, 2, 3, 1) for each in branches), self.skip(kept)], dim=-1)
-        output = self.leave_norm(joined) + self.residual(kept)
-        return F.relu(output) if self.activate else output
+        output = self.leave_norm(joined).add_(self.residual(kept))
+        return F.relu_(output) if self.activate else output

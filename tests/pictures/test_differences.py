@@ -1,0 +1,50 @@
+"""Differences are drawn where they are, told apart from chance, and beside the paper's."""
+
+import numpy as np
+import pytest
+
+from amanet.errors import AmanetError
+from amanet.pictures import Difference, difference_chart
+
+DIFFERENCES = [
+    Difference("Table 1", "a", "b", 0.4, {"one": (1.0, 0.5), "two": (-0.2, 0.5)}),
+    Difference("Table 1", "c", "b", None, {"one": (2.0, None)}),
+    Difference("Table 2", "d", "e", -0.6, {}),
+]
+
+
+def test_means_intervals_and_the_papers_numbers_are_drawn():
+    figure = difference_chart(DIFFERENCES, title="Claims")
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    drawn = [(np.asarray(item.get_offsets()), item.get_facecolor()) for item in axes.collections]
+    dots = [(float(x), len(colour) > 0 and bool(np.ptp(colour[0]))) for places, colour in drawn for x, _ in places]
+    assert dots == [(1.0, True), (2.0, False), (-0.2, False), (0.4, False), (-0.6, False)], (
+        "a dot without an interval, or over zero, is hollow"
+    )
+    bars = [tuple(np.asarray(line.get_xdata()).tolist()) for line in axes.lines if len(set(np.asarray(line.get_ydata()).tolist())) == 1]
+    assert [bar for bar in bars if bar != (0, 1)] == [(0.5, 1.5), (-0.7, 0.3)]
+    heights = [float(y) for item in axes.collections[-1:] for _, y in np.asarray(item.get_offsets())]
+    assert heights == sorted(heights), "from top to bottom"
+
+
+def test_names_and_groups_are_written_once():
+    axes = difference_chart(DIFFERENCES).axes[0]
+    texts = [text.get_text() for text in axes.texts]
+    assert [text for text in texts if text.startswith("Table")] == ["Table 1", "Table 2"]
+    assert [text for text in texts if text.startswith("over ")] == ["over b", "over b", "over e"]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["one, 95 % interval", "two, 95 % interval", "paper"]
+
+
+@pytest.mark.parametrize("count", [0, 6])
+def test_too_few_or_too_many_series_are_refused(count):
+    here = {str(index): (1.0, 0.5) for index in range(count)}
+    with pytest.raises(AmanetError, match="cannot be drawn together"):
+        difference_chart([Difference("Table 1", "a", "b", 0.4, here)])
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    with pytest.raises(AmanetError, match="not finite"):
+        difference_chart([Difference("Table 1", "a", "b", None, {"one": (float("nan"), None)})])

@@ -1,0 +1,178 @@
+"""The page of results: what stands on it, in which order, what of it is kept, and what is refused."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from amanet.ablation import Row, Table, table_names
+from amanet.ablation_result import TableResult
+from amanet.errors import RunError
+from amanet.report import BEGIN, END, ORDER, report
+from fabricate.results import fabricate_result, row_result, table_result, write_result
+
+FOLDS = tuple(f"sbu-fold{fold}" for fold in range(1, 6))
+
+
+@pytest.fixture(scope="module")
+def results() -> list[TableResult]:
+    """All tables on one data set, and two of them on the folds of another."""
+    whole = [fabricate_result(name) for name in table_names()]
+    return [*whole, *(fabricate_result(name, benchmarks=FOLDS, seeds=(0, 1, 2)) for name in ("table8", "table2"))]
+
+
+@pytest.fixture(scope="module")
+def written(results: list[TableResult], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A page of all of them, and its pictures."""
+    folder = tmp_path_factory.mktemp("ablations")
+    folders = [write_result(result, folder / result.benchmarks[0]) for result in results]
+    return report(folder / "docs/results.md", list(dict.fromkeys(folders)))
+
+
+@pytest.fixture(scope="module")
+def page(written: list[Path]) -> Path:
+    return written[0]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one short table."""
+    return write_result(fabricate_result("table9"), tmp_path_factory.mktemp("small"))
+
+
+def rows_of(page: Path, heading: str) -> list[list[str]]:
+    """The cells of the first table under a heading, without its header."""
+    text = page.read_text().partition(f"\n{heading}\n")[2]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    count = next(index for index, line in enumerate([*text.partition("|")[2].splitlines(), ""]) if index and not line.startswith("|"))
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines[2:count]]
+
+
+def test_every_table_of_the_paper_has_its_place() -> None:
+    assert set(ORDER) == set(table_names())
+
+
+def test_tables_stand_in_the_papers_order_under_their_data(page: Path) -> None:
+    headings = re.findall(r"^##+ (.*)$", page.read_text(), re.MULTILINE)
+    assert headings[:3] == ["What was trained", "The paper's claims", "ntu60-xsub"]
+    assert [title.partition(":")[0] for title in headings[3:14]] == [
+        *("Table 1", "Table 2", "Fig. 7", "Table 3", "Table 4", "Table 5", "Table 6", "Table 7", "Table 8 and Fig. 9", "Table 9"),
+        "Choices that the paper leaves open, in AMANet",
+    ]
+    assert [title.partition(":")[0] for title in headings[14:]] == ["sbu, mean over 5 folds", "Table 2", "Table 8 and Fig. 9"]
+
+
+def test_the_overview_says_what_was_trained(page: Path) -> None:
+    first, second = rows_of(page, "## What was trained")
+    assert first[0] == "ntu60-xsub"
+    assert first[1] == "width 6, 8 frames, 3 epochs in batches of 4"
+    assert (first[2], first[4]) == ("0, 1", "430 of the test part")
+    assert second[2] == "0, 1, 2"
+    assert "degrees of freedom" in second[5]
+
+
+def test_every_claim_stands_once_with_the_papers_number_and_a_verdict(page: Path) -> None:
+    rows = rows_of(page, "## The paper's claims")
+    assert len(rows) == len({tuple(row[:2]) for row in rows}) == 31
+    by_claim = {row[1]: row for row in rows}
+    stated = by_claim["w(velocity + acceleration + alien relative) **over** MS-G3D"]
+    assert stated[2] == "+1.1"
+    assert re.fullmatch(r"[+-]\d+\.\d ± \d+\.\d", stated[3])
+    assert by_claim["s = 1.2 **over** s = 0.4"][2] == "better"
+    assert by_claim["s = 1.2 **over** s = 0.4"][5] == "not trained", "the second data set has no Fig. 7"
+    counts = re.search(r"\*\*ntu60-xsub\*\*: of (\d+) claims (\d+) agree, (\d+) disagree, (\d+) are too", page.read_text())
+    assert counts
+    verdicts = [row[4] for row in rows]
+    expected = [len(rows), *(verdicts.count(verdict) for verdict in ("agrees", "disagrees", "too close to tell"))]
+    assert [int(count) for count in counts.groups()] == expected
+
+
+def test_tables_are_those_of_their_own_pages(page: Path, results: list[TableResult]) -> None:
+    for result in results:
+        assert "\n".join(result.body()) in page.read_text()
+
+
+def test_every_table_says_how_far_chance_moves_a_difference(page: Path) -> None:
+    reach = re.findall(
+        r"^Chance moves .* by ± (\d\.\d) points \(95 % interval, seeds of every row: (\d) or more\)\.$", page.read_text(), re.M
+    )
+    assert [int(seeds) for _, seeds in reach] == [2] * 11 + [3] * 2
+    assert len({value for value, _ in reach[:11]}) == 1, "pooled over all tables of the data"
+
+
+def test_every_picture_is_written_and_shown(written: list[Path]) -> None:
+    page, *pictures = written
+    shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page.read_text())
+    assert sorted(shown) == sorted(f"images/{path.name}" for path in pictures) == sorted({*shown})
+    assert {path.name for path in pictures} >= {
+        "claims.png",
+        "ntu60-xsub-fig7-sweep.png",
+        "ntu60-xsub-table8-streams.png",
+        "sbu-table8-streams.png",
+    }
+    assert all(path.stat().st_size > 1000 for path in pictures)
+
+
+def test_text_by_hand_is_kept(small: Path, tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    page.write_text("# Mine\n\nBy hand.\n")
+    report(page, [small])
+    page.write_text(page.read_text() + "\nAlso by hand.\n")
+    once = page.read_text()
+    assert once.startswith(f"# Mine\n\nBy hand.\n\n{BEGIN}\n")
+    assert once.endswith(f"{END}\n\nAlso by hand.\n")
+    report(page, [small])
+    assert page.read_text() == once
+    report(page, [write_result(fabricate_result("table9", benchmarks=FOLDS), tmp_path / "other")])
+    assert "ntu60-xsub" not in page.read_text()
+    assert page.read_text().endswith(f"{END}\n\nAlso by hand.\n")
+
+
+@pytest.mark.parametrize("text", [BEGIN, END, f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}", f"{BEGIN}{END}{END}"])
+def test_a_page_without_both_marks_once_is_left_alone(text: str, small: Path, tmp_path: Path) -> None:
+    (tmp_path / "results.md").write_text(text)
+    with pytest.raises(RunError, match="two marks"):
+        report(tmp_path / "results.md", [small])
+    assert [path.read_text() for path in tmp_path.iterdir()] == [text], "nothing else was written either"
+
+
+def test_what_cannot_be_reported_is_said(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_bytes(b"\xff\xfe")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/table2.json").write_text((small / "table9.json").read_text()[:-5])
+    for page, folder, message in (
+        ("page.md", small, "page cannot be read"),
+        ("damaged", small, "page cannot be read"),
+        ("new.md", tmp_path, "holds no table"),
+        ("new.md", tmp_path / "nowhere", "holds no table"),
+        ("new.md", tmp_path / "damaged", "table cannot be read"),
+    ):
+        with pytest.raises(RunError, match=message):
+            report(tmp_path / page, [folder])
+
+
+def test_tables_of_other_trainings_are_not_compared(tmp_path: Path) -> None:
+    """Two recipes in one folder, and a second folder of the first recipe: three sections, each with its own pictures."""
+    other = fabricate_result("table8")
+    other = replace(other, example=replace(other.example, recipe=replace(other.example.recipe, epochs=9)))
+    write_result(fabricate_result("fig7"), tmp_path / "one")
+    write_result(other, tmp_path / "one")
+    write_result(fabricate_result("fig7"), tmp_path / "two")
+    written = report(tmp_path / "results.md", [tmp_path / "one", tmp_path / "two"])
+    assert [row[0] for row in rows_of(tmp_path / "results.md", "## What was trained")] == ["ntu60-xsub", "ntu60-xsub (2)", "ntu60-xsub (3)"]
+    assert len({path.name for path in written}) == len(written) == 5
+
+
+def test_a_table_of_ones_own_comes_last_and_needs_no_claims(tmp_path: Path) -> None:
+    table = Table("a-table", "Mine", (Row("a"), Row("b")))
+    write_result(table_result(table, [row_result("a", {0: 80.0}), row_result("b", {})]), tmp_path)
+    written = report(tmp_path / "results.md", [tmp_path])
+    assert written == [tmp_path / "results.md"]
+    text = written[0].read_text()
+    assert "claims" not in text
+    assert "| b | not trained |" in text
+    assert rows_of(written[0], "## What was trained")[0][5] == "not known"
+    write_result(fabricate_result("choices"), tmp_path)
+    report(tmp_path / "results.md", [tmp_path])
+    assert written[0].read_text().index("### Choices") < written[0].read_text().index("### Mine")
