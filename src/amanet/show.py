@@ -137,7 +137,7 @@ def _show_classes(run: _Run, out: Path, classes: Sequence[str]) -> Path:
             raise RunError("this network has no SFEM, and Fig. 8 shows its correlations", where=run.path)
         answer = run.scores.class_names[int(run.scores.logits[run.scores.sample.index(sample)].argmax())]
         wrong = "" if answer == name else f", named {answer}"
-        actions[f"{name} ({sample}{wrong})"] = (matrices, _stream_pose(_pose(clip), layout, network_layout))
+        actions[f"{name} ({sample}{wrong})"] = (matrices, _stream_pose(_pose(clip, layout), layout, network_layout))
     path = out / "fig8.png"
     make_folder(out)
     view = _view(run.store.recipe, layout)

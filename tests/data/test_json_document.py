@@ -41,7 +41,7 @@ def test_what_is_no_json_is_refused(content: bytes, line: int | None, problem: s
 
 def test_values_know_their_place() -> None:
     _, second = root({"a": 1, "b": [[], [{"c": "text"}]]}).fields("a", "b")
-    (node,) = second.items()[1].items()
+    (node,) = list(second.items())[1].items()
     (text,) = node.fields("c")
     assert (node.place, text.place, text.text()) == ("b[1][0]", "b[1][0].c", "text")
 
@@ -61,11 +61,11 @@ def test_values_know_their_place() -> None:
         ({"a": 1.0}, lambda node: node.fields("a")[0].whole(0, 5), "a", "1.0"),
         ({"a": 6}, lambda node: node.fields("a")[0].whole(0, 5), "a", "6"),
         ({"a": "x" * 1000}, lambda node: node.fields("a")[0].whole(0, 5), "a", "'xxx"),
-        ([[1, 2]], lambda node: node.items()[0].numbers(3, 0.0, 9.0), "[0]", "a list of 2"),
-        ([[1, True]], lambda node: node.items()[0].numbers(2, 0.0, 9.0), "[0]", "a list of 2"),
-        ([[1, "2"]], lambda node: node.items()[0].numbers(2, 0.0, 9.0), "[0]", "a list of 2"),
-        ([[1, 10]], lambda node: node.items()[0].numbers(2, 0.0, 9.0), "[0][1]", "10"),
-        ([[-1e300, 1]], lambda node: node.items()[0].numbers(2, 0.0, 9.0), "[0][0]", "-1e+300"),
+        ([[1, 2]], lambda node: next(node.items()).numbers(3, 0.0, 9.0), "[0]", "a list of 2"),
+        ([[1, True]], lambda node: next(node.items()).numbers(2, 0.0, 9.0), "[0]", "a list of 2"),
+        ([[1, "2"]], lambda node: next(node.items()).numbers(2, 0.0, 9.0), "[0]", "a list of 2"),
+        ([[1, 10]], lambda node: next(node.items()).numbers(2, 0.0, 9.0), "[0][1]", "10"),
+        ([[-1e300, 1]], lambda node: next(node.items()).numbers(2, 0.0, 9.0), "[0][0]", "-1e+300"),
         ([[1, 2]], lambda node: node.rows((2, 2), 0.0, 9.0), "the document", "a list of 1"),
         ([[1, 2], [1]], lambda node: node.rows((2, 2), 0.0, 9.0), "[1]", "a list of 1"),
     ],

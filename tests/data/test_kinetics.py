@@ -164,7 +164,7 @@ def test_a_list_says_the_label_of_each_clip_and_which_show_nobody() -> None:
         (b"[]", "the document"),
         (listed()[:-1], "no JSON"),
         (listed().replace(b"--06iW-6N9s", b"---QUuC4vJs"), "a field twice"),
-        (b'{"a": 1}', "['a']"),
+        (b'{"a": 1}', "a is no object"),
         (listed(more=1), "['---QUuC4vJs']"),
         (listed(has_skeleton=1), "['---QUuC4vJs'].has_skeleton"),
         (listed(label=1), "['---QUuC4vJs'].label"),

@@ -1,11 +1,10 @@
 """Strict JSON: a document that is walked value by value, and each value knows where it stands, as in ``data[3].skeleton[1].pose``."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from amanet.errors import FormatError
 
@@ -13,38 +12,47 @@ SHOWN = 40
 """Characters of a wrong value that an error repeats."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A value of a document.
 
     Attributes:
         value: what stands there.
-        place: where it stands, for error messages.
         path: the file.
+        parent: the object or list that it stands in, None for the document itself.
+        key: its name or index therein.
     """
 
     value: Any
-    place: str
     path: Path | str
+    parent: "Node | None" = None
+    key: str | int = ""
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for error messages; nothing for the document itself."""
+        if self.parent is None:
+            return ""
+        if isinstance(self.key, str) and self.key.isidentifier():
+            return f"{self.parent.place}.{self.key}".removeprefix(".")
+        return f"{self.parent.place}[{self.key!a}]"
 
     def fields(self, *names: str) -> list["Node"]:
         """The values of an object with exactly these fields, in this order."""
         if type(self.value) is not dict or self.value.keys() != set(names):
             self.refuse("is no object of the right fields", expected=f"the fields {', '.join(names)}")
-        inside = f"{self.place}." if self.place else ""
-        return [Node(self.value[name], inside + name, self.path) for name in names]
+        return [Node(self.value[name], self.path, self, name) for name in names]
 
-    def entries(self) -> list[tuple[str, "Node"]]:
+    def entries(self) -> Iterator[tuple[str, "Node"]]:
         """The names and values of an object of any fields."""
         if type(self.value) is not dict:
             self.refuse("is no object")
-        return [(name, Node(value, f"[{name!a}]", self.path)) for name, value in self.value.items()]
+        return ((name, Node(value, self.path, self, name)) for name, value in self.value.items())
 
-    def items(self) -> list["Node"]:
+    def items(self) -> Iterator["Node"]:
         """The values of a list."""
         if type(self.value) is not list:
             self.refuse("is no list")
-        return [Node(value, f"{self.place}[{index}]", self.path) for index, value in enumerate(self.value)]
+        return (Node(value, self.path, self, index) for index, value in enumerate(self.value))
 
     def text(self) -> str:
         """A string."""
@@ -70,16 +78,14 @@ class Node:
             self.refuse("is no list of the right numbers", expected=f"{count} numbers")
         if min(self.value) < low or max(self.value) > high:
             wrong = next(index for index, number in enumerate(self.value) if not low <= number <= high)
-            Node(self.value[wrong], f"{self.place}[{wrong}]", self.path).refuse(
-                "is out of bounds", expected=f"a number from {low:g} to {high:g}"
-            )
+            Node(self.value[wrong], self.path, self, wrong).refuse("is out of bounds", expected=f"a number from {low:g} to {high:g}")
         return list(map(float, self.value))
 
     def rows(self, shape: tuple[int, int], low: float, high: float) -> list[float]:
         """The numbers of a list of lists, one after the other, of so many lists of so many numbers within bounds."""
         count, length = shape
         rows = self.items()
-        if len(rows) != count:
+        if len(self.value) != count:
             self.refuse("has the wrong length", expected=f"{count} lists of {length} numbers")
         return list(chain.from_iterable(row.numbers(length, low, high) for row in rows))
 
@@ -99,7 +105,7 @@ def read_json(content: bytes, path: Path | str, max_bytes: int) -> Node:
     if len(content) > max_bytes:
         raise FormatError("the file is too long", where=path, expected=f"at most {max_bytes} bytes", got=len(content))
     try:
-        return Node(json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_no_number), "", path)
+        return Node(json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_no_number), path)
     except UnicodeDecodeError as error:
         raise FormatError("this is no text", where=path, expected="JSON in UTF-8", cure="download the file again") from error
     except (ValueError, RecursionError) as error:
