@@ -209,8 +209,10 @@ def split_rows(store: ClipStore, benchmark: Benchmark, validation_performers: Se
         )
     keys = [benchmark.dataset.parse(sample) for sample in store.samples]
     in_training = np.array([benchmark.in_training(key) for key in keys])
-    performers = np.array([key.performer for key in keys])
+    performers = np.array([key.performer or 0 for key in keys])  # they are counted from 1
     held_out = in_training & np.isin(performers, list(validation_performers))
+    if validation_performers and not performers.any():
+        raise ExperimentError(f"{benchmark.dataset.name} does not say who performs, so no performers can be held out for validation")
     strangers = set(validation_performers) - set(performers[in_training].tolist())
     if strangers:
         raise ExperimentError(
