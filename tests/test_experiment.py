@@ -16,7 +16,7 @@ from amanet.model import BlockConfig, NetworkConfig
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
-SMALL = ["sbu", "utd-mhad-small", "utd-mhad"]
+SMALL = ["nucla", "sbu", "utd-mhad-small", "utd-mhad"]
 
 CHANGED = Experiment(
     benchmark="ntu120-xset",
@@ -191,7 +191,13 @@ def test_a_configuration_is_of_the_benchmark_it_is_named_after(path: Path, capsy
 
 @pytest.mark.parametrize(
     ("name", "epochs", "milestones"),
-    [("ntu60-xsub", 50, (30, 40)), ("ntu60-xview", 50, (30, 40)), ("ntu120-xsub", 60, (30, 50)), ("ntu120-xset", 60, (30, 50))],
+    [
+        ("ntu60-xsub", 50, (30, 40)),
+        ("ntu60-xview", 50, (30, 40)),
+        ("ntu120-xsub", 60, (30, 50)),
+        ("ntu120-xset", 60, (30, 50)),
+        ("kinetics", 65, (45, 55)),
+    ],
 )
 def test_configurations_of_the_paper(
     name: str, epochs: int, milestones: tuple[int, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -206,8 +212,11 @@ def test_configurations_of_the_paper(
     assert (recipe.warmup_epochs, recipe.label_smoothing, recipe.clip_gradient) == (0, 0, None)
     assert (sampling.frames, sampling.fit, sampling.bodies) == (300, "replay", 2)
     assert (sampling.rotate, sampling.scale, sampling.mirror) == (0, 0, False)
-    assert experiment == replace(Experiment(benchmark=name, store=Path("store")), recipe=Recipe(epochs=epochs, milestones=milestones))
+    network = NetworkConfig(block=BlockConfig(spatial_scales=8, window_scales=8)) if name == "kinetics" else NetworkConfig()
+    published = Experiment(benchmark=name, store=Path("store"), network=network)
+    assert experiment == replace(published, recipe=Recipe(epochs=epochs, milestones=milestones))
 
 
 def test_there_is_a_configuration_of_each_kind() -> None:
-    assert [path.stem for path in CONFIGS] == ["ntu120-xset", "ntu120-xsub", "ntu60-xsub", "ntu60-xview", *SMALL]
+    large = ["kinetics", "ntu120-xset", "ntu120-xsub", "ntu60-xsub", "ntu60-xview"]
+    assert {path.stem for path in CONFIGS} == {*large, *SMALL}

@@ -17,7 +17,8 @@ import pytest
 
 import amanet.prepare
 from amanet.data.archive import list_members
-from amanet.data.benchmark import NTU60, get_dataset
+from amanet.data.benchmark import NTU60, get_benchmark, get_dataset
+from amanet.data.dataset import split_rows
 from amanet.data.normalise import RECIPES
 from amanet.data.shards import cut_chunks, is_made, make_shard, read_shard
 from amanet.data.store import ClipStore
@@ -26,7 +27,7 @@ from amanet.errors import ExperimentError, FormatError, StoreError
 from amanet.prepare import prepare
 from amanet.skeleton import load_layout
 from fabricate.ntu import skeleton_file
-from fabricate.raw import die, find_disk_full, raw_samples, write_raw, zip_raw
+from fabricate.raw import CONTENTS, die, find_disk_full, raw_samples, write_raw, zip_raw
 
 NUM_FILES = 700  # three chunks
 DAMAGED = raw_samples(NUM_FILES)[600]
@@ -371,3 +372,18 @@ def test_joined_shards_do_not_stay_in_memory(own_raw: Path, tmp_path: Path) -> N
         writer.extend(rows)
         del rows
         assert chunk.shard.name not in Path("/proc/self/maps").read_text()
+
+
+def test_ntu120_is_joined_from_its_two_downloads(tmp_path):
+    """The archive of setups 1 to 17 and the folder of setups 18 to 32, as in the readme; both splits find their parts in it."""
+    first = write_raw(tmp_path / "first", 4)
+    second = tmp_path / "second"
+    second.mkdir()
+    later = ["S018C001P045R001A061", "S019C001P048R001A120", "S032C003P106R002A001"]
+    for sample in later:
+        (second / f"{sample}.skeleton").write_bytes(CONTENTS[0])
+    store = prepare("ntu120", [zip_raw(first, tmp_path / "first.zip"), second], tmp_path / "store", workers=1)
+    assert store.samples == raw_samples(4) + later
+    assert len(store.class_names) == 120
+    for name, training in (("ntu120-xsub", [0, 1, 2, 3, 4]), ("ntu120-xset", [4, 6])):
+        assert split_rows(store, get_benchmark(name))["train"].tolist() == training

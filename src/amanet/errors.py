@@ -56,6 +56,10 @@ class FormatError(AmanetError):
     """A raw file is not what its format says."""
 
 
+class EmptyClipError(FormatError):
+    """A raw file is sound, but shows nobody in any frame."""
+
+
 class StoreError(AmanetError):
     """A prepared store is incomplete, damaged, in use, or made for something else."""
 

@@ -27,9 +27,10 @@ from rich.table import Table
 from amanet.countdown import Countdown
 from amanet.data.archive import RawMember, list_members
 from amanet.data.benchmark import OWN, Dataset, get_dataset
+from amanet.data.label_list import Listed, check_labels, read_label_lists
 from amanet.data.normalise import RECIPES
 from amanet.data.own.dataset import OwnDataset, OwnFolder, Split
-from amanet.data.shards import Chunk, Dropped, cut_chunks, is_made, make_shard, read_shard
+from amanet.data.shards import NOBODY, Chunk, Dropped, cut_chunks, is_made, make_shard, read_shard
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter, check_place
 from amanet.errors import ExperimentError, StoreError
@@ -77,7 +78,7 @@ def prepare(
         alone(lock, StoreError("another process is preparing this store", where=lock, cure="wait until it is done")),
     ):
         check_place(out, overwrite)
-        source, members, splits, dropped = _find(dataset, raw)
+        source, members, listed, splits, dropped = _find(dataset, raw)
         folder = out.with_name(out.name + ".partial")
         chunks = cut_chunks(members, source, recipe, folder)
         _make_shards(chunks, folder, workers, skip=on_error == "skip")
@@ -94,6 +95,7 @@ def prepare(
         with writer, Countdown("storing", len(members)) as countdown:
             for chunk in chunks:
                 rows, unreadable = read_shard(chunk.shard)
+                check_labels(rows, listed)
                 writer.extend(rows)
                 dropped += unreadable
                 countdown.advance(len(chunk.members))
@@ -117,29 +119,37 @@ def _explaining_disk_errors(out: Path) -> Iterator[None]:
         raise StoreError(f"the disk does not play along: {error.strerror}", where=error.filename or out, cure=cure) from error
 
 
-def _find(dataset: str, raw: Sequence[Path]) -> tuple[Dataset | OwnDataset, list[RawMember], Mapping[str, Split], list[Dropped]]:
-    """The data set, its files, its splits if it is one's own, and the files that are not of it."""
+def _find(dataset: str, raw: Sequence[Path]) -> tuple[Dataset | OwnDataset, list[RawMember], Listed, Mapping[str, Split], list[Dropped]]:
+    """The data set, its files, their labels in a list if there is one, the splits of one's own, and the files that are not of it."""
     if dataset != OWN:
         source = get_dataset(dataset)
-        members, dropped = _choose(source, list_members(raw, source.suffix, source.folders))
-        return source, members, {}, dropped
+        members, listed = read_label_lists(source, list_members(raw, source.suffix, source.folders))
+        chosen, dropped = _choose(source, members, listed)
+        return source, chosen, listed, {}, dropped
     if len(raw) != 1:
         raise ExperimentError("clips of your own lie in one folder", expected="amanet prepare own STORE DIR", got=f"{len(raw)} places")
     folder = OwnFolder.open(raw[0])
-    return folder.dataset, folder.members, folder.splits, []
+    return folder.dataset, folder.members, {}, folder.splits, []
 
 
-def _choose(source: Dataset, members: Sequence[RawMember]) -> tuple[list[RawMember], list[Dropped]]:
+def _choose(source: Dataset, members: Sequence[RawMember], listed: Listed) -> tuple[list[RawMember], list[Dropped]]:
     chosen, dropped = [], []
     for member in members:
-        if source.holds(member.sample):
+        reason = _reason_to_drop(source, member.sample, listed)
+        if reason is None:
             chosen.append(member)
         else:
-            reason = "excluded by its authors" if member.sample in source.excluded else f"not of {source.name}"
             dropped.append(Dropped(member.sample, str(member.where), reason))
     if not chosen:
-        raise StoreError(f"none of the files is of {source.name}", expected=f"names like {source.name_example}", got=members[0].where.name)
+        got = f"{dropped[0].where}: {dropped[0].reason}" if dropped else "lists of labels alone"
+        raise StoreError(f"none of the files is of {source.name}", expected=f"names like {source.file_example()}", got=got)
     return chosen, dropped
+
+
+def _reason_to_drop(source: Dataset, sample: str, listed: Listed) -> str | None:
+    if not source.holds(sample):
+        return "excluded by its authors" if sample in source.excluded else f"not of {source.name}"
+    return NOBODY if listed.get(sample, 0) is None else None
 
 
 def _make_shards(chunks: Sequence[Chunk], folder: Path, workers: int, skip: bool) -> None:

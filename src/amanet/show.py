@@ -143,7 +143,7 @@ def _show_classes(run: _Run, out: Path, classes: Sequence[str]) -> Path:
             raise RunError("this network has no SFEM, and Fig. 8 shows its correlations", where=run.path)
         answer = run.scores.class_names[int(run.scores.logits[run.scores.sample.index(sample)].argmax())]
         wrong = "" if answer == name else f", named {answer}"
-        actions[f"{name} ({sample}{wrong})"] = (matrices, _stream_pose(_pose(clip), layout, network_layout))
+        actions[f"{name} ({sample}{wrong})"] = (matrices, _stream_pose(_pose(clip, layout), layout, network_layout))
     path = out / "fig8.png"
     make_folder(out)
     view = _view(run.store.recipe, layout)
@@ -169,7 +169,7 @@ def _clip_figures(clip: SkeletonClip, network: Network, experiment: Experiment, 
     """Prediction, correlations and DP of one clip."""
     layout, view = store.layout, _view(store.recipe, store.layout)
     batch = ClipBatch.stack([fit_clip(clip, experiment.sampling)])
-    pose = _pose(clip)
+    pose = _pose(clip, layout)
     network_layout = stream_layout(layout, experiment.stream)
     pose_of_network = _stream_pose(pose, layout, network_layout)
     matrices = _correlations(network, batch, network_layout, "bones alone", {"learned alone": 0.0, "both, as trained": None})
@@ -256,12 +256,16 @@ def _surest(scores: Scores) -> str:
     return scores.sample[int((probabilities.max(1) + right).argmax())]
 
 
-def _pose(clip: SkeletonClip) -> Float[np.ndarray, "joint coord"]:
-    """The first body in the frame where most of its joints are seen."""
+def _pose(clip: SkeletonClip, layout: SkeletonLayout) -> Float[np.ndarray, "joint coord"]:
+    """The first body in the frame where most of its joints are seen; the others stand where the next joint towards the root does."""
     frame = int(clip.present[0].sum(-1).argmax())
-    if not clip.present[0, frame].all():
-        raise RunError(f"clip {clip.sample} has no frame with a whole body to draw on", cure="name another clip with --sample")
-    return clip.joints[0, frame]
+    places, seen = clip.joints[0, frame].copy(), clip.present[0, frame]
+    for joint in np.flatnonzero(~seen):
+        towards = joint
+        while not seen[towards] and layout.parents[towards] != towards:
+            towards = layout.parents[towards]
+        places[joint] = places[towards] if seen[towards] else places[seen].mean(axis=0)
+    return places
 
 
 def _row_of(store: ClipStore, sample: str | None) -> int:

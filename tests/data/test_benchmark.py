@@ -25,7 +25,7 @@ def published_names(shared: Path, dataset: str) -> list[str]:
     return lzma.decompress((shared / "data/ntu/lists" / NAME_LISTS[dataset]).read_bytes()).decode().split()
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if name not in ("nucla", "kinetics")])  # whose names are not at hand
 def test_splits_have_the_published_sizes(shared: Path, name: str) -> None:
     benchmark = BENCHMARKS[name]
     names = published_names(shared, benchmark.dataset.name)
@@ -56,6 +56,8 @@ def test_ntu60_is_the_beginning_of_ntu120() -> None:
         ("ntu120", 120, "drink water", "finger-guessing game (playing rock-paper-scissors)"),
         ("utd-mhad", 27, "right arm swipe to the left", "squat (two arms stretch out)"),
         ("sbu", 8, "approaching", "punching"),
+        ("nucla", 10, "pick up with one hand", "carry"),
+        ("kinetics", 400, "abseiling", "zumba"),
     ],
 )
 def test_class_names(name: str, number: int, first: str, last: str) -> None:
@@ -68,7 +70,8 @@ def test_class_names(name: str, number: int, first: str, last: str) -> None:
 @pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
 def test_data_sets_name_a_layout_and_an_example_that_exist(dataset: Dataset) -> None:
     load_layout(dataset.layout)
-    assert dataset.parse(dataset.name_example).label == 0
+    assert dataset.parse(dataset.name_example).label in (0, None)
+    assert dataset.sample_of(Path("folder") / dataset.file_example()) == dataset.name_example
 
 
 def test_names_are_taken_apart() -> None:
@@ -77,6 +80,8 @@ def test_names_are_taken_apart() -> None:
     )
     assert get_dataset("utd-mhad").parse("a10_s3_t2_skeleton") == SampleKey(performer=3, action=10, label=9, replication=2)
     assert get_dataset("sbu").parse("s03s01-07-002") == SampleKey(performer=301, action=7, label=6, replication=2)
+    assert get_dataset("nucla").parse("a12_s10_e03_v02") == SampleKey(performer=10, action=12, label=9, replication=3, camera=2)
+    assert get_dataset("kinetics").parse("kinetics_val---a_b-c--12") == SampleKey(part="val")
 
 
 def test_every_pair_of_sbu_tests_in_one_fold(shared: Path) -> None:
@@ -101,6 +106,14 @@ def test_every_pair_of_sbu_tests_in_one_fold(shared: Path) -> None:
         ("ntu60", "S٠٠١C001P001R001A001"),
         ("ntu120", "S033C001P001R001A001"),
         ("ntu120", "S032C001P001R001A121"),
+        ("nucla", "a01_s11_e00_v01"),
+        ("nucla", "a01_s00_e00_v01"),
+        ("nucla", "a01_s01_e00_v04"),
+        ("nucla", "a1_s01_e00_v01"),
+        ("kinetics", "kinetics_test-0aBcDeFgHiJ"),
+        ("kinetics", "kinetics_train-0aBcDeFgHi"),
+        ("kinetics", "kinetics_train_label"),
+        ("kinetics", "0aBcDeFgHiJ"),
         ("utd-mhad", "a28_s1_t1_skeleton"),
         ("utd-mhad", "a0_s1_t1_skeleton"),
         ("utd-mhad", "a1_s9_t1_skeleton"),

@@ -1,5 +1,6 @@
 """Recipes: MS-G3D's is matched to the digit; ours does not depend on where the sensor stands, and keeps what it must not hide."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.spatial.transform import Rotation
 
+from amanet.data.benchmark import get_dataset
+from amanet.data.formats.kinetics import read_kinetics
 from amanet.data.formats.ntu import read_skeleton
-from amanet.data.normalise import RECIPES, align, as_msg3d, keep_raw
+from amanet.data.normalise import RECIPES, align, as_msg3d, as_stgcn, keep_raw
 from amanet.data.padding import replay
 from amanet.errors import LayoutError
 from amanet.skeleton import SkeletonClip, load_layout
 from fabricate.ntu import skeleton_file
-from reference import msg3d_recipe
+from fabricate.raw import kinetics_document
+from reference import msg3d_recipe, stgcn_recipe
 
 NTU25 = load_layout("ntu25")
 KINETICS18 = load_layout("kinetics18")
@@ -41,7 +45,7 @@ def moved(clip: SkeletonClip, rotation: Rotation, shift: np.ndarray) -> Skeleton
 
 
 def test_the_names_of_recipes_are_their_keys() -> None:
-    assert list(RECIPES) == ["aligned", "msg3d", "raw"]
+    assert list(RECIPES) == ["aligned", "msg3d", "stgcn", "raw"]
     assert all(name == recipe.name and recipe.description for name, recipe in RECIPES.items())
 
 
@@ -110,6 +114,27 @@ def test_msg3d_stores_replayed_frames_only_where_it_must(name: str, frames: int)
 def test_msg3d_is_for_ntu_only() -> None:
     with pytest.raises(LayoutError, match="NTU RGB"):
         as_msg3d(random_clip(np.ones((1, 3), dtype=bool)), load_layout("kinect20"))
+
+
+# ST-GCN's recipe
+
+
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=8), st.integers(0, 1000))
+def test_stgcn_equals_its_description_with_any_number_of_people(numbers: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    frames = [rng.uniform(0.001, 1, (number, 18, 3)) * (rng.uniform(size=(number, 18, 1)) < 0.8) for number in numbers]
+    frames[0] = rng.uniform(0.001, 1, (1, 18, 3))
+    document = kinetics_document(frames, 0)
+    clip = as_stgcn(read_kinetics(json.dumps(document).encode(), "a.json", get_dataset("kinetics").class_names), KINETICS18)
+    expected = stgcn_recipe.prepare(document)
+    np.testing.assert_allclose(clip.joints, expected[: clip.num_bodies], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(clip.present, expected[: clip.num_bodies, ..., 2] > 0)
+    assert not expected[clip.num_bodies :].any()
+
+
+def test_stgcn_is_for_joints_with_a_score_only() -> None:
+    with pytest.raises(LayoutError, match="2-D joints with a score"):
+        as_stgcn(random_clip(np.ones((1, 3), dtype=bool)), NTU25)
 
 
 # Ours
@@ -209,7 +234,11 @@ def test_two_dimensional_clips_are_moved_only() -> None:
 GRID = st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e-7, 100.0])
 
 
-@given(arrays.arrays(np.float32, (2, 3, 25, 3), elements=GRID), arrays.arrays(np.bool_, (2, 3, 25)), st.sampled_from(sorted(RECIPES)))
+@given(
+    arrays.arrays(np.float32, (2, 3, 25, 3), elements=GRID),
+    arrays.arrays(np.bool_, (2, 3, 25)),
+    st.sampled_from(["aligned", "msg3d", "raw"]),
+)
 def test_no_posture_gives_numbers_that_are_not_finite(joints: np.ndarray, present: np.ndarray, name: str) -> None:
     """Joints that fall together, stand on their heads, or are not there: SkeletonClip itself refuses what is not finite."""
     present[0, 0, 3] = True

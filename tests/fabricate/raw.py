@@ -1,11 +1,14 @@
 """Raw data sets in miniature: folders and archives in the formats as published, and workers that fail."""
 
 import errno
+import json
 import os
 import signal
 import zipfile
+from collections.abc import Sequence
 from itertools import islice, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.io import savemat
@@ -68,6 +71,56 @@ def write_sbu(folder: Path) -> Path:
         path = folder / pair / action / "001" / "skeleton_pos.txt"
         path.parent.mkdir(parents=True)
         path.write_bytes(sbu_file(rng.uniform(0.1, 0.9, (7, 2, 15, 3))))
+    return folder
+
+
+def nucla_document(sample: str, places: np.ndarray, label: int) -> dict[str, Any]:
+    """What a file of Northwestern-UCLA says; places are (frame, joint, coord)."""
+    return {"file_name": sample, "skeletons": places.round(6).tolist(), "label": label}
+
+
+def write_nucla(folder: Path) -> Path:
+    """Northwestern-UCLA: two actions seen by cameras 1 (training) and 3 (test), of random numbers, the first one of a single frame."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for (action, label), camera in product(((1, 1), (12, 10)), (1, 3)):
+        sample = f"a{action:02}_s01_e00_v{camera:02}"
+        places = rng.normal(0, 1, (1 if action == 1 else 9, 20, 3))
+        (folder / f"{sample}.json").write_text(json.dumps(nucla_document(sample, places, label)))
+    return folder
+
+
+def kinetics_document(frames: Sequence[np.ndarray], label: int, first: int = 1) -> dict[str, Any]:
+    """What a file of Kinetics-Skeleton says; for each frame the bodies in it, (body, joint, 3): x, y and score."""
+    data = [
+        {
+            "frame_index": index,
+            "skeleton": [{"pose": body[:, :2].round(3).ravel().tolist(), "score": body[:, 2].round(3).tolist()} for body in bodies],
+        }
+        for index, bodies in enumerate(frames, start=first)
+    ]
+    return {"data": data, "label": get_dataset("kinetics").class_names[label], "label_index": label}
+
+
+def kinetics_sample(number: int) -> str:
+    """A name as those of videos."""
+    return f"-a_{number:08}"
+
+
+def write_kinetics(folder: Path, train: int = 4, val: int = 2) -> Path:
+    """Kinetics-Skeleton: clips of up to three random bodies, and the lists of their labels; the last training clip is empty."""
+    rng = np.random.default_rng(0)
+    for part, number in (("train", train), ("val", val)):
+        (folder / f"kinetics_{part}").mkdir(parents=True)
+        listed: dict[str, Any] = {}
+        for clip in range(number):
+            label = clip % 4
+            empty = part == "train" and clip == train - 1
+            frames = [rng.uniform(0.05, 0.95, (0 if empty else 1 + (frame + clip) % 3, 18, 3)) for frame in range(6)]
+            document = kinetics_document(frames, label)
+            (folder / f"kinetics_{part}" / f"{kinetics_sample(clip)}.json").write_text(json.dumps(document))
+            listed[kinetics_sample(clip)] = {"has_skeleton": not empty, "label": document["label"], "label_index": label}
+        (folder / f"kinetics_{part}_label.json").write_text(json.dumps(listed))
     return folder
 
 

@@ -12,14 +12,17 @@ from amanet.skeleton import SkeletonClip, load_layout
 
 
 def fabricate_clip(sample: str, bodies: int = 1, frames: int = 20, absent: float = 0.0, dataset: str = "ntu60") -> SkeletonClip:
-    """A clip whose numbers follow from its name; ``absent`` is the fraction of joints that are not seen."""
+    """A clip whose numbers follow from its name; ``absent`` is the fraction of joints that are not seen.
+
+    Where names of the data set tell no class, it is of the first.
+    """
     source = get_dataset(dataset)
     rng = np.random.default_rng(list(sample.encode()))
     shape = (bodies, frames, load_layout(source.layout).num_joints)
     present = rng.uniform(size=shape) >= absent
     present[0, 0, 0] = True
     joints = rng.normal(size=(*shape, 3)).astype(np.float32)
-    return SkeletonClip(sample, np.where(present[..., None], joints, np.float32(0)), present, source.parse(sample).label)
+    return SkeletonClip(sample, np.where(present[..., None], joints, np.float32(0)), present, source.parse(sample).label or 0)
 
 
 def ntu_samples(performers: Sequence[int], actions: Sequence[int]) -> list[str]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from amanet.data.archive import sample_name
+from amanet.data.formats.kinetics import read_kinetics, read_kinetics_labels
 from amanet.data.formats.ntu import read_skeleton
+from amanet.data.formats.nucla import read_nucla
 from amanet.data.formats.sbu import read_skeleton_pos
 from amanet.data.formats.utd_mhad import read_skeleton_mat
 from amanet.data.normalise import Tracks
@@ -17,6 +19,7 @@ from amanet.errors import ExperimentError, FormatError
 from amanet.skeleton import SkeletonClip, SkeletonLayout, load_layout
 
 Reader = Callable[[bytes, Path | str, Tracks], SkeletonClip]
+LabelReader = Callable[[bytes, Path | str], dict[str, int | None]]
 Entry = TypeVar("Entry")
 
 OWN = "own"
@@ -32,17 +35,19 @@ class SampleKey:
     """What the name of a sample says about it; None where the data set does not say.
 
     Attributes:
-        performer: who acts, counted from 1; of a pair, both numbers as one (103 for 1 and 3). Unknown only in a data set of one's own.
-        action: the class as the data set counts it, from 1.
+        performer: who acts, counted from 1; of a pair, both numbers as one (103 for 1 and 3). None where nobody says.
+        action: the class by its number in the data set.
         label: the class as a network counts it, from 0.
+        part: to train or to validate, where the data set comes in such parts.
         camera: which of the cameras saw it.
         setup: which arrangement of cameras and room.
         replication: which repetition of the same action by the same performer.
     """
 
-    performer: int | None
-    action: int
-    label: int
+    performer: int | None = None
+    action: int | None = None
+    label: int | None = None
+    part: str | None = None
     camera: int | None = None
     setup: int | None = None
     replication: int | None = None
@@ -53,17 +58,21 @@ class Dataset:
     """A published set of clips.
 
     Attributes:
-        name: ``ntu60``, ``ntu120``, ``utd-mhad`` or ``sbu``.
+        name: ``ntu60``, ``ntu120``, ``utd-mhad``, ``sbu``, ``nucla`` or ``kinetics``.
         layout: the name of its skeleton layout.
         class_names: one name a class, in the order of the labels.
         max_bodies: how many bodies take part in its actions at most.
         suffix: how the names of its files end.
         excluded: samples that the authors of the set declare unusable.
         max_setup: the last setup that belongs to the set, where sets share one numbering.
-        pattern: the name of a sample, with a named group for each number in it; what is no digit in a group is skipped.
+        pattern: the name of a sample, with a named group for each number in it; what is no digit in a group is skipped. Only
+            ``part`` is a word.
         name_example: a name that fits the pattern.
-        reader: reads the content of one file.
+        reader: reads the content of one file. Where names tell no class, it gives the label; where both do, they must agree.
         folders: how many of the folders that a file lies in are part of its sample's name.
+        actions: the number of each class in the names, where that is not 1, 2, 3 and so on.
+        label_list: the name of a file that lists the labels of samples, where there are such files among the raw ones.
+        label_reader: reads one into the label of each sample, None for a sample that shows nobody.
     """
 
     name: str
@@ -75,6 +84,9 @@ class Dataset:
     name_example: str
     reader: Reader
     folders: int = 0
+    actions: tuple[int, ...] = ()
+    label_list: re.Pattern[str] | None = None
+    label_reader: LabelReader | None = None
     max_setup: int | None = None
     excluded: frozenset[str] = frozenset()
 
@@ -96,12 +108,20 @@ class Dataset:
         match = self.pattern.fullmatch(sample)
         if match is None:
             raise FormatError(f"{sample!r} is no sample of {self.name}", expected=f"a name like {self.name_example}")
-        numbers = {field: int(NO_DIGIT.sub("", digits)) for field, digits in match.groupdict().items()}
-        if not 1 <= numbers["action"] <= self.num_classes:
-            raise FormatError(f"{sample!r} names a class outside {self.name}", expected=f"1 to {self.num_classes}", got=numbers["action"])
+        groups = match.groupdict()
+        part = groups.pop("part", None)
+        numbers = {field: int(NO_DIGIT.sub("", digits)) for field, digits in groups.items()}
+        label = self._label_of(numbers["action"], sample) if "action" in numbers else None
         if self.max_setup is not None and not 1 <= numbers["setup"] <= self.max_setup:
             raise FormatError(f"{sample!r} names a setup outside {self.name}", expected=f"1 to {self.max_setup}", got=numbers["setup"])
-        return SampleKey(**numbers, label=numbers["action"] - 1)
+        return SampleKey(**numbers, label=label, part=part)
+
+    def _label_of(self, action: int, sample: str) -> int:
+        actions = self.actions or range(1, self.num_classes + 1)
+        if action not in actions:
+            expected = " ".join(map(str, self.actions)) or f"1 to {self.num_classes}"
+            raise FormatError(f"{sample!r} names a class outside {self.name}", expected=expected, got=action)
+        return actions.index(action)
 
     def holds(self, sample: str) -> bool:
         """Whether the name is one of this data set and its authors do not exclude it."""
@@ -117,25 +137,28 @@ class Dataset:
 
     def file_example(self) -> str:
         """A file with the name that it should have."""
-        if not self.folders:
-            return self.name_example + self.suffix
-        return "/".join((*self.name_example.split("-"), self.suffix))
+        *around, name = (*self.name_example.split("-", self.folders), "")[: self.folders + 1]
+        return "/".join((*around, name + self.suffix))
 
     def read(self, content: bytes, path: Path | str, tracks: Tracks) -> SkeletonClip:
         """The clip in the content of one file, with its label and the sample's name.
 
         Raises:
-            FormatError: the name or the content is not of this data set's format; the message names the file and the line.
+            FormatError: the name or the content is not of this data set's format, or they name different classes; the message names the
+                file and the line.
         """
         if not Path(path).name.endswith(self.suffix):
             raise FormatError(f"this is no file of {self.name}", where=path, expected=f"a name that ends in {self.suffix}")
         sample = self.sample_of(Path(path))
         try:
-            label = self.parse(sample).label
+            named = self.parse(sample).label
         except FormatError as error:
             error.where = str(path)
             raise
-        return replace(self.reader(content, path, tracks), sample=sample, label=label)
+        clip = self.reader(content, path, tracks)
+        if named is not None and clip.label not in (None, named):
+            raise FormatError("the file's label is not that of its name", where=path, expected=f"label {named}", got=f"label {clip.label}")
+        return replace(clip, sample=sample, label=clip.label if named is None else named)
 
 
 @dataclass(frozen=True)
@@ -221,6 +244,19 @@ def _read_sbu(content: bytes, path: Path | str, tracks: Tracks) -> SkeletonClip:
     return read_skeleton_pos(content, path)  # two bodies who stay: slot and id are the same
 
 
+def _read_nucla(content: bytes, path: Path | str, tracks: Tracks) -> SkeletonClip:
+    return read_nucla(content, path)  # one body: slot and id are the same
+
+
+def _read_kinetics(content: bytes, path: Path | str, tracks: Tracks) -> SkeletonClip:
+    return read_kinetics(content, path, KINETICS_CLASSES)  # bodies have no ids: the slot is all there is
+
+
+def _read_kinetics_labels(content: bytes, path: Path | str) -> dict[str, int | None]:
+    part = Path(path).name.removesuffix("_label.json")
+    return {f"{part}-{name}": label for name, label in read_kinetics_labels(content, path, KINETICS_CLASSES).items()}
+
+
 NTU_PATTERN = re.compile(r"S(?P<setup>\d{3})C(?P<camera>00[1-3])P(?P<performer>\d{3})R(?P<replication>00[12])A(?P<action>\d{3})", re.ASCII)
 NTU_CLASSES = _protocol_lines("ntu_classes.txt")
 NTU_MISSING = _protocol_lines("ntu_missing.txt")
@@ -239,6 +275,8 @@ SBU_FOLDS = (
 )
 """The pairs that each fold tests on, and how many clips they are."""
 SBU_CLIPS = 282
+NUCLA_TRAINING_CAMERAS = frozenset({1, 2})
+KINETICS_CLASSES = _protocol_lines("kinetics_classes.txt")
 
 
 def _ntu(name: str, num_classes: int, max_setup: int) -> Dataset:
@@ -266,6 +304,10 @@ def _camera_in(cameras: frozenset[int], key: SampleKey) -> bool:
 
 def _pair_not_in(pairs: frozenset[int], key: SampleKey) -> bool:
     return key.performer not in pairs
+
+
+def _part_is(part: str, key: SampleKey) -> bool:
+    return key.part == part
 
 
 def _even_setup(key: SampleKey) -> bool:
@@ -299,7 +341,31 @@ SBU = Dataset(
     reader=_read_sbu,
     folders=3,
 )
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (NTU60, NTU120, UTD_MHAD, SBU)}
+NUCLA = Dataset(
+    name="nucla",
+    layout="kinect20",
+    class_names=_protocol_lines("nucla_classes.txt"),
+    max_bodies=1,
+    suffix=".json",
+    pattern=re.compile(r"a(?P<action>\d\d)_s(?P<performer>0[1-9]|10)_e(?P<replication>\d\d)_v(?P<camera>0[1-3])", re.ASCII),
+    name_example="a01_s01_e00_v01",
+    reader=_read_nucla,
+    actions=(1, 2, 3, 4, 5, 6, 8, 9, 11, 12),
+)
+KINETICS = Dataset(
+    name="kinetics",
+    layout="kinetics18",
+    class_names=KINETICS_CLASSES,
+    max_bodies=2,
+    suffix=".json",
+    pattern=re.compile(r"kinetics_(?P<part>train|val)-[\w-]{11}", re.ASCII),
+    name_example="kinetics_train-0aBcDeFgHiJ",
+    reader=_read_kinetics,
+    folders=1,
+    label_list=re.compile(r"kinetics_(train|val)_label\.json"),
+    label_reader=_read_kinetics_labels,
+)
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (NTU60, NTU120, UTD_MHAD, SBU, NUCLA, KINETICS)}
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
@@ -353,6 +419,22 @@ BENCHMARKS: dict[str, Benchmark] = {
                 description=f"Fold {fold} of five: {len(pairs)} of the 21 pairs test, the others train. Results are means over all folds.",
             )
             for fold, (pairs, num_test) in enumerate(SBU_FOLDS, start=1)
+        ),
+        Benchmark(
+            name="nucla",
+            dataset=NUCLA,
+            in_training=partial(_camera_in, NUCLA_TRAINING_CAMERAS),
+            num_train=1_020,
+            num_test=464,
+            description="Cross-view: cameras 1 and 2 train, camera 3 tests.",
+        ),
+        Benchmark(
+            name="kinetics",
+            dataset=KINETICS,
+            in_training=partial(_part_is, "train"),
+            num_train=240_436,
+            num_test=19_796,
+            description="The part kinetics_train trains, kinetics_val tests.",
         ),
     )
 }

@@ -81,6 +81,24 @@ def as_msg3d(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) ->
     return clip.with_joints(places @ (to_x @ to_z).T.astype(np.float32))
 
 
+def as_stgcn(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> SkeletonClip:
+    """The recipe ``stgcn``; see its description in RECIPES."""
+    if layout.coordinates != "xy-score":
+        raise LayoutError(
+            "the recipe stgcn is for 2-D joints with a score",
+            expected="a layout like kinetics18",
+            got=layout.name,
+            cure="use the recipe aligned",
+        )
+    _check_fit(clip, layout)
+    sureness = clip.joints[..., 2].sum(axis=2, dtype=np.float64)
+    order = np.argsort(-sureness, axis=0, kind="stable")[:max_bodies]
+    frame = np.arange(clip.num_frames)
+    joints, present = clip.joints[order, frame], clip.present[order, frame]
+    seen = present.any(axis=(1, 2))
+    return clip.with_joints(joints[seen], present[seen])
+
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -104,6 +122,16 @@ RECIPES: dict[str, Recipe] = {
                 "largest spread among the first four slots; a body that is absent at first starts at frame 0 all the same; bodies of "
                 "different lengths are replayed to 300 frames; the main body's spine is the origin of every single frame, which hides "
                 "walking; its first bone is turned to +z, then its shoulders, from left to right, to +x, which tilts the bone again."
+            ),
+        ),
+        Recipe(
+            name="stgcn",
+            tracks="slot",
+            apply=as_stgcn,
+            description=(
+                "What ST-GCN and the networks after it train on for Kinetics-Skeleton, for comparison with published numbers. In every "
+                "single frame those bodies whose joints have the highest summed score, the surer one first, so a person may change rows "
+                "from frame to frame. The middle of the picture is the origin, y is up, and a joint of score 0 is absent."
             ),
         ),
         Recipe(

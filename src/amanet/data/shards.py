@@ -19,9 +19,11 @@ from amanet.data.benchmark import Dataset
 from amanet.data.normalise import RECIPES
 from amanet.data.own.dataset import OwnDataset
 from amanet.data.store_writer import ROW_SCHEMA, encode_clips
-from amanet.errors import AmanetError
+from amanet.errors import AmanetError, EmptyClipError
 
 CHUNK_CLIPS = 256
+NOBODY = "shows nobody"
+"""The reason to drop a file that is sound and empty."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ def cut_chunks(members: Sequence[RawMember], dataset: Dataset | OwnDataset, reci
 
 
 def is_made(chunk: Chunk, skip: bool) -> bool:
-    """Whether the shard is there and will do: one with dropped files will not, unless such files are to be skipped."""
-    return chunk.shard.is_file() and (skip or not read_shard(chunk.shard)[1])
+    """Whether the shard is there and will do: one with unreadable files will not, unless such files are to be skipped."""
+    return chunk.shard.is_file() and (skip or all(each.reason == NOBODY for each in read_shard(chunk.shard)[1]))
 
 
 def make_shard(chunk: Chunk, skip: bool) -> int:
@@ -88,6 +90,8 @@ def make_shard(chunk: Chunk, skip: bool) -> int:
         try:
             clip = dataset.read(member.read(), member.where, recipe.tracks)
             clips.append(recipe.apply(clip, layout, max_bodies=dataset.max_bodies))
+        except EmptyClipError:
+            dropped.append(Dropped(member.sample, str(member.where), NOBODY))
         except AmanetError as error:
             error.where = error.where or str(member.where)
             if not skip:

@@ -17,7 +17,7 @@ def part_frames(
     layout: SkeletonLayout,
     pose: Float[np.ndarray, "joint coord"],
     *,
-    alien: Float[np.ndarray, "joint coord"] | None = None,
+    alien: Float[np.ndarray, "joint axis"] | None = None,
     scale: float | int = 1.2,
     view: View = FRONT,
 ) -> Figure:
@@ -88,7 +88,7 @@ def _key_of_parts(axes: Axes, layout: SkeletonLayout) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=1, handlelength=1.2, labelcolor=SOFT, title_fontsize=8)
 
 
-def _draw_alien_parts(figure: FigureBase, layout: SkeletonLayout, alien: Float[np.ndarray, "joint coord"], scale: float) -> None:
+def _draw_alien_parts(figure: FigureBase, layout: SkeletonLayout, alien: Float[np.ndarray, "joint axis"], scale: float) -> None:
     headline(figure, "The same joints, each part in its own coordinates", size=11.0)
     rows = -(-len(layout.parts) // 2)
     grid = figure.subplots(rows, 2, squeeze=False).ravel()
