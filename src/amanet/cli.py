@@ -16,7 +16,7 @@ Settings = TypeVar("Settings")
 VERBS = {
     "synthesize": "make people acting: raw .skeleton files to try everything on",
     "new-dataset": "write a small example of a data set of your own, to fill with your clips",
-    "convert": "write the clips of another tool as a data set of your own",
+    "convert": "write poses of OpenPose, COCO, MediaPipe or `pyskl FILE OUT` as a data set of your own",
     "prepare": "read a raw archive or folder into a store that trains fast",
     "train": "train one stream of a network, or go on with a stopped run",
     "evaluate": "score a trained run on its test part",
@@ -62,7 +62,7 @@ def overview() -> str:
 def _parser(verb: str) -> "ArgumentParser":
     from jsonargparse import ActionConfigFile, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
 
-    parser = ArgumentParser(prog=f"amanet {verb}", description=VERBS[verb])
+    parser = ArgumentParser(prog=f"amanet {verb}", description=VERBS[verb.partition(" ")[0]])
     parser.add_argument("--config", action=ActionConfigFile, help="settings from a YAML file; flags after it take precedence")
     return parser
 
@@ -96,6 +96,11 @@ def _new_dataset(rest: Sequence[str]) -> None:
 
 
 def _convert(rest: Sequence[str]) -> None:
+    if rest[:1] == ["pyskl"]:
+        from amanet.convert_pyskl import convert_pyskl
+
+        convert_pyskl(**_function_arguments("convert pyskl", convert_pyskl, rest[1:]))
+        return
     from amanet.convert_poses import convert_poses
 
     convert_poses(**_function_arguments("convert", convert_poses, rest))
