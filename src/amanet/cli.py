@@ -16,8 +16,9 @@ Settings = TypeVar("Settings")
 VERBS = {
     "synthesize": "make people acting: raw .skeleton files to try everything on",
     "new-dataset": "write a small example of a data set of your own, to fill with your clips",
-    "convert": "write poses of OpenPose, COCO, MediaPipe or `pyskl FILE OUT` as a data set of your own",
+    "convert": "write the clips of another tool (openpose, coco, mediapipe, pyskl) as a data set of your own",
     "prepare": "read a raw archive or folder into a store that trains fast",
+    "inspect": "see what the clips of a store are like, and the strangest of them",
     "train": "train one stream of a network, or go on with a stopped run",
     "evaluate": "score a trained run on its test part",
     "ablate": "train and compare the rows of a table of the paper, or of your own",
@@ -111,6 +112,12 @@ def _prepare(rest: Sequence[str]) -> None:
 
     raw = "folders with the raw files, or .zip archives as downloaded; of your own clips the one folder"
     prepare(**_function_arguments("prepare", prepare, rest, raw=raw))
+
+
+def _inspect(rest: Sequence[str]) -> None:
+    from amanet.inspect import inspect
+
+    inspect(**_function_arguments("inspect", inspect, rest))
 
 
 def _train(rest: Sequence[str]) -> None:
@@ -229,6 +236,7 @@ HANDLERS: dict[str, Callable[[Sequence[str]], None]] = {
     "new-dataset": _new_dataset,
     "convert": _convert,
     "prepare": _prepare,
+    "inspect": _inspect,
     "train": _train,
     "evaluate": _evaluate,
     "ablate": _ablate,

@@ -4,11 +4,13 @@ from amanet.pictures.charts import learning_curves, probabilities, stream_bars, 
 from amanet.pictures.confusion import confusion_matrix
 from amanet.pictures.correlation import joint_correlations
 from amanet.pictures.hero import hero
+from amanet.pictures.overview import Overview, overview_page
 from amanet.pictures.parts import groups_picture, part_frames
 from amanet.pictures.skeleton import View, film_strip
 from amanet.pictures.style import save_figure
 
 __all__ = [
+    "Overview",
     "View",
     "confusion_matrix",
     "film_strip",
@@ -16,6 +18,7 @@ __all__ = [
     "hero",
     "joint_correlations",
     "learning_curves",
+    "overview_page",
     "part_frames",
     "probabilities",
     "save_figure",
