@@ -24,9 +24,9 @@ def test_measures_are_those_of_plain_loops(tmp_path: Path, monkeypatch: pytest.M
     bones = np.array(NTU25.bones)
     for row in range(len(store)):
         clip = store.clip(row)
-        seen = clip.present.any(2)
+        seen = np.asarray(clip.present.any(2))
         lengths = np.linalg.norm(clip.joints[:, :, bones[:, 0]] - clip.joints[:, :, bones[:, 1]], axis=-1)
-        known = clip.present[:, :, bones].all(-1)
+        known = np.asarray(clip.present[:, :, bones].all(-1))
         steps = [
             float(np.linalg.norm(clip.joints[body, frame + 1, joint] - clip.joints[body, frame, joint]))
             for body, frame, joint in np.ndindex(clip.num_bodies, clip.num_frames - 1, 25)
@@ -51,7 +51,7 @@ def people(folder: Path, *, mirrored: bool = False, upturned: bool = False) -> C
     for sample in ntu_samples(performers=range(1, 9), actions=(8, 9, 24)):
         recording = watch(SyntheticName(setup=1, camera=2, performer=int(sample[9:12]), replication=1, action=int(sample[-3:])), 0)
         present = np.repeat(recording.present[..., None], 25, axis=2)
-        joints = recording.joints * np.float32([-1 if mirrored else 1, -1 if upturned else 1, 1])
+        joints = recording.joints * np.array([-1 if mirrored else 1, -1 if upturned else 1, 1], dtype=np.float32)
         clips.append(SkeletonClip(sample, np.where(present[..., None], joints, np.float32(0)), present, int(sample[-3:]) - 1))
     return write_store(folder, clips)
 
