@@ -23,6 +23,7 @@ REQUIRED: dict[str, list[str]] = {
     "new-dataset": ["out"],
     "convert": ["openpose", "poses", "out"],
     "prepare": ["ntu60", "store", "raw"],
+    "inspect": ["store"],
     "train": ["run", "--benchmark", "ntu60-xsub", "--store", "store"],
     "evaluate": ["run"],
     "ablate": ["table9", "out", "--benchmark", "ntu60-xsub", "--store", "store"],

@@ -16,8 +16,9 @@ Settings = TypeVar("Settings")
 VERBS = {
     "synthesize": "make people acting: raw .skeleton files to try everything on",
     "new-dataset": "write a small example of a data set of your own, to fill with your clips",
-    "convert": "write the clips of another tool as a data set of your own",
+    "convert": "write the clips of another tool (openpose, coco, mediapipe, pyskl) as a data set of your own",
     "prepare": "read a raw archive or folder into a store that trains fast",
+    "inspect": "see what the clips of a store are like, and the strangest of them",
     "train": "train one stream of a network, or go on with a stopped run",
     "evaluate": "score a trained run on its test part",
     "ablate": "train and compare the rows of a table of the paper, or of your own",
@@ -63,7 +64,7 @@ def overview() -> str:
 def _parser(verb: str) -> "ArgumentParser":
     from jsonargparse import ActionConfigFile, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
 
-    parser = ArgumentParser(prog=f"amanet {verb}", description=VERBS[verb])
+    parser = ArgumentParser(prog=f"amanet {verb}", description=VERBS[verb.partition(" ")[0]])
     parser.add_argument("--config", action=ActionConfigFile, help="settings from a YAML file; flags after it take precedence")
     return parser
 
@@ -97,6 +98,11 @@ def _new_dataset(rest: Sequence[str]) -> None:
 
 
 def _convert(rest: Sequence[str]) -> None:
+    if rest[:1] == ["pyskl"]:
+        from amanet.convert_pyskl import convert_pyskl
+
+        convert_pyskl(**_function_arguments("convert pyskl", convert_pyskl, rest[1:]))
+        return
     from amanet.convert_poses import convert_poses
 
     convert_poses(**_function_arguments("convert", convert_poses, rest))
@@ -107,6 +113,12 @@ def _prepare(rest: Sequence[str]) -> None:
 
     raw = "folders with the raw files, or .zip archives as downloaded; of your own clips the one folder"
     prepare(**_function_arguments("prepare", prepare, rest, raw=raw))
+
+
+def _inspect(rest: Sequence[str]) -> None:
+    from amanet.inspect import inspect
+
+    inspect(**_function_arguments("inspect", inspect, rest))
 
 
 def _train(rest: Sequence[str]) -> None:
@@ -232,6 +244,7 @@ HANDLERS: dict[str, Callable[[Sequence[str]], None]] = {
     "new-dataset": _new_dataset,
     "convert": _convert,
     "prepare": _prepare,
+    "inspect": _inspect,
     "train": _train,
     "evaluate": _evaluate,
     "ablate": _ablate,

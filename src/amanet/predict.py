@@ -8,7 +8,7 @@ import torch
 
 from amanet.data.archive import read_file
 from amanet.data.dataset import fit_clip
-from amanet.data.normalise import RECIPES
+from amanet.data.normalise import get_recipe
 from amanet.errors import ExperimentError
 from amanet.skeleton import ClipBatch, SkeletonClip
 from amanet.trained import NetworkCard, load_trained
@@ -52,6 +52,6 @@ def predict(run: Path, clips: Sequence[Path], top: int = 5) -> list[Prediction]:
 
 def read_clip(path: Path, card: NetworkCard) -> SkeletonClip:
     """A raw file, read and normalised as the network's training clips were."""
-    recipe = RECIPES[card.normalisation]
+    recipe = get_recipe(card.normalisation)
     raw = card.source.read(read_file(path), path, recipe.tracks)
     return recipe.apply(raw, card.layout, card.max_bodies)

@@ -28,9 +28,9 @@ from amanet.countdown import Countdown
 from amanet.data.archive import RawMember, list_members
 from amanet.data.benchmark import OWN, Dataset, get_dataset
 from amanet.data.label_list import Listed, check_labels, read_label_lists
-from amanet.data.normalise import RECIPES
+from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset, OwnFolder, Split
-from amanet.data.shards import NOBODY, Chunk, Dropped, cut_chunks, is_made, make_shard, read_shard
+from amanet.data.shards import NOBODY, Chunk, Dropped, cut_chunks, is_made, make_shard, read_mended, read_shard
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter, check_place
 from amanet.errors import ExperimentError, StoreError
@@ -56,7 +56,8 @@ def prepare(
         dataset: which data set, as in ``ntu60``, or ``own`` for clips of your own.
         raw: folders with its files, or its .zip archives as downloaded; of your own clips the one folder.
         out: the store to write, a folder.
-        recipe: how to normalise, as in ``aligned`` or ``msg3d``.
+        recipe: how to normalise, as in ``aligned`` or ``msg3d``; ``aligned+fill5`` closes gaps of up to 5 frames before, and
+            ``aligned+score0.3`` takes 2-D joints of a lower score for absent.
         workers: processes that work at once; as many as there are cores if not given.
         on_error: at a file that cannot be read, stop and show it, or skip it and list it in the store's ``report.json``.
         overwrite: replace the store that is there.
@@ -66,8 +67,7 @@ def prepare(
     """
     if dataset != OWN:
         get_dataset(dataset)
-    if recipe not in RECIPES:
-        raise ExperimentError(f"there is no recipe {recipe!r}", expected=f"one of {', '.join(RECIPES)}")
+    get_recipe(recipe)
     workers = _num_cores() if workers is None else workers
     if workers < 1:
         raise ExperimentError("workers must be 1 or more", got=workers)
@@ -99,10 +99,11 @@ def prepare(
                 writer.extend(rows)
                 dropped += unreadable
                 countdown.advance(len(chunk.members))
-            _write_report(writer, dropped)
+            mended = sum((read_mended(chunk.shard) for chunk in chunks), Counter[str]())
+            _write_report(writer, dropped, mended)
         shutil.rmtree(folder)
     store = ClipStore.open(out)
-    _print_summary(store, dropped)
+    _print_summary(store, dropped, mended)
     return store
 
 
@@ -195,8 +196,8 @@ def _end_with_parent() -> None:
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
-def _write_report(writer: StoreWriter, dropped: Sequence[Dropped]) -> None:
-    report = {"kept": len(writer.index), **_statistics(writer.index), "dropped": [asdict(each) for each in dropped]}
+def _write_report(writer: StoreWriter, dropped: Sequence[Dropped], mended: Counter[str]) -> None:
+    report = {"kept": len(writer.index), **_statistics(writer.index), "mended": mended, "dropped": [asdict(each) for each in dropped]}
     (writer.folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
@@ -212,7 +213,7 @@ def _statistics(index: pa.Table) -> dict[str, dict[str, int | float]]:
     }
 
 
-def _print_summary(store: ClipStore, dropped: Sequence[Dropped]) -> None:
+def _print_summary(store: ClipStore, dropped: Sequence[Dropped], mended: Counter[str]) -> None:
     table = Table("clips", "", title=str(store.path))
     table.columns[0].justify = "right"
     table.add_row(f"{len(store):,}", "kept")
@@ -223,4 +224,6 @@ def _print_summary(store: ClipStore, dropped: Sequence[Dropped]) -> None:
         table.add_row(f"{clips:,}", f"of {number} {'body' if number == '1' else 'bodies'}")
     lengths = statistics["frames"]
     table.add_row("", f"{lengths['shortest']} to {lengths['longest']} frames, median {lengths['median']:g}")
+    for name, joints in mended.items():
+        table.add_row(f"{joints:,}", name.replace("_", " "))
     Console().print(table)

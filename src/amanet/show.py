@@ -75,7 +75,7 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None, clas
     if what.is_dir():
         store = ClipStore.open(what)
         clip = store.clip(_row_of(store, sample))
-        return [_show_clip(clip, store.layout, store.class_names, _view(store.recipe, store.layout), out or Path())]
+        return [_show_clip(clip, store.layout, store.class_names, View.prepared(store.recipe, store.layout), out or Path())]
     if what.suffix in SUFFIXES and (what.absolute().parents[1] / DESCRIPTION_FILE).is_file():
         return [_show_own(what, out or Path())]
     clip, dataset = _read_raw(what)
@@ -146,7 +146,7 @@ def _show_classes(run: _Run, out: Path, classes: Sequence[str]) -> Path:
         actions[f"{name} ({sample}{wrong})"] = (matrices, _stream_pose(_pose(clip, layout), layout, network_layout))
     path = out / "fig8.png"
     make_folder(out)
-    view = _view(run.store.recipe, layout)
+    view = View.prepared(run.store.recipe, layout)
     save_figure(action_correlations(actions, network_layout, view=view), path)
     return path
 
@@ -167,7 +167,7 @@ def _of_class(run: _Run, name: str) -> Scores:
 @torch.inference_mode()
 def _clip_figures(clip: SkeletonClip, network: Network, experiment: Experiment, store: ClipStore) -> dict[str, Any]:
     """Prediction, correlations and DP of one clip."""
-    layout, view = store.layout, _view(store.recipe, store.layout)
+    layout, view = store.layout, View.prepared(store.recipe, store.layout)
     batch = ClipBatch.stack([fit_clip(clip, experiment.sampling)])
     pose = _pose(clip, layout)
     network_layout = stream_layout(layout, experiment.stream)
@@ -277,18 +277,13 @@ def _row_of(store: ClipStore, sample: str | None) -> int:
     return names.index(sample)
 
 
-def _view(recipe: str, layout: SkeletonLayout) -> View:
-    """Prepared 3-D clips have z up, unless they were left as recorded."""
-    return View("y" if recipe == "raw" or layout.num_axes == 2 else "z")
-
-
 def _show_own(path: Path, out: Path) -> Path:
     """A clip of one's own, from the folder that describes it; set upright, as nobody knows which way its axes point."""
     folder = path.absolute().parents[1]
     description = read_description(folder)
     dataset = own_dataset(description, description.skeleton(folder))
     clip = align(dataset.read(read_file(path), path, "body-id"), dataset.skeleton, MOST_BODIES)
-    return _show_clip(clip, dataset.skeleton, dataset.class_names, _view("aligned", dataset.skeleton), out)
+    return _show_clip(clip, dataset.skeleton, dataset.class_names, View.prepared("aligned", dataset.skeleton), out)
 
 
 def _read_raw(path: Path) -> tuple[SkeletonClip, Dataset]:

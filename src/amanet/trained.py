@@ -9,10 +9,10 @@ import torch
 from amanet.checkpoint import read_weights, write_weights
 from amanet.data.benchmark import OWN_PREFIX, Dataset, get_dataset
 from amanet.data.dataset import ClipSampling
-from amanet.data.normalise import RECIPES
+from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset
 from amanet.data.store import ClipStore
-from amanet.errors import AmanetError, ExperimentError, LayoutError, RunError
+from amanet.errors import AmanetError, LayoutError, RunError
 from amanet.experiment import from_plain, to_plain
 from amanet.model import Network, NetworkConfig
 from amanet.skeleton import SkeletonLayout, Stream
@@ -56,8 +56,7 @@ class NetworkCard:
             raise LayoutError(
                 f"a network for {self.dataset} takes skeletons of {expected.num_joints} joints", got=f"{self.layout.num_joints} joints"
             )
-        if self.normalisation not in RECIPES:
-            raise ExperimentError(f"there is no recipe {self.normalisation!r}", expected=f"one of {', '.join(RECIPES)}")
+        get_recipe(self.normalisation)
 
     @property
     def source(self) -> Dataset | OwnDataset:

@@ -1,13 +1,14 @@
 """From bodies in front of a sensor to the clip a network sees: named recipes of body selection, origin and rotation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from amanet.errors import LayoutError
+from amanet.data.mend import Mend
+from amanet.errors import ExperimentError, LayoutError
 from amanet.skeleton import SkeletonClip, SkeletonLayout
 
 Tracks = Literal["slot", "body-id"]
@@ -18,6 +19,8 @@ POSTURE_FRAMES = 5
 """Frames whose mean posture tells how a body stands: one frame would pass the sensor's noise on to the whole clip."""
 MSG3D_FRAMES = 300
 """The longest clip of NTU RGB+D, to which MS-G3D replays all."""
+MENDED = "aligned"
+"""The recipe that takes mended clips: the others reproduce or leave alone what was recorded."""
 SHORTEST = 1e-6
 """A vector up to this long has no direction."""
 
@@ -41,12 +44,14 @@ class Recipe:
         tracks: whether it wants bodies by their slot in the file or by the sensor's body id.
         apply: the recipe itself.
         description: what it does, in a paragraph.
+        mend: how clips are mended before; ``apply`` does it too.
     """
 
     name: str
     tracks: Tracks
     apply: Normalise
     description: str
+    mend: Mend | None = None
 
 
 def align(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> SkeletonClip:
@@ -142,6 +147,26 @@ RECIPES: dict[str, Recipe] = {
         ),
     )
 }
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe of that name: one of RECIPES, or ``aligned`` with clips mended before, as in ``aligned+score0.3+fill5``.
+
+    Raises:
+        ExperimentError: there is none; the message lists the names.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    mend = Mend.of(name.removeprefix(MENDED)) if name.startswith(MENDED) else None
+    if mend is None:
+        names = f"one of {', '.join(RECIPES)}, or {MENDED}+score0.3, {MENDED}+fill5, {MENDED}+score0.3+fill5 with numbers of your own"
+        raise ExperimentError(f"there is no recipe {name!r}", expected=names)
+
+    def align_mended(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> SkeletonClip:
+        return align(mend.apply(clip, layout), layout, max_bodies)
+
+    description = f"Clips are mended, {mend}, and then: {RECIPES[MENDED].description}"
+    return replace(RECIPES[MENDED], name=name, apply=align_mended, description=description, mend=mend)
 
 
 def _check_fit(clip: SkeletonClip, layout: SkeletonLayout) -> None:

@@ -7,6 +7,7 @@ good to use, and those of other files or settings are never taken for them.
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ import pyarrow as pa
 from amanet import __version__
 from amanet.data.archive import RawMember
 from amanet.data.benchmark import Dataset
-from amanet.data.normalise import RECIPES
+from amanet.data.mend import count_mended
+from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset
 from amanet.data.store_writer import ROW_SCHEMA, encode_clips
 from amanet.errors import AmanetError, EmptyClipError
@@ -84,11 +86,13 @@ def make_shard(chunk: Chunk, skip: bool) -> int:
     Raises:
         AmanetError: a file is damaged, and such files are not to be skipped.
     """
-    dataset, recipe, layout = chunk.dataset, RECIPES[chunk.recipe], chunk.dataset.skeleton
-    clips, dropped = [], []
+    dataset, recipe, layout = chunk.dataset, get_recipe(chunk.recipe), chunk.dataset.skeleton
+    clips, dropped, mended = [], [], Counter[str]()
     for member in chunk.members:
         try:
             clip = dataset.read(member.read(), member.where, recipe.tracks)
+            if recipe.mend is not None:
+                mended += count_mended(clip, recipe.mend.apply(clip, layout))
             clips.append(recipe.apply(clip, layout, max_bodies=dataset.max_bodies))
         except EmptyClipError:
             dropped.append(Dropped(member.sample, str(member.where), NOBODY))
@@ -99,7 +103,7 @@ def make_shard(chunk: Chunk, skip: bool) -> int:
                 raise
             dropped.append(Dropped(member.sample, str(member.where), "cannot be read", error.problem))
     rows = encode_clips(clips, [dataset.parse(clip.sample) for clip in clips])
-    _write_shard(rows, dropped, chunk.shard)
+    _write_shard(rows, dropped, mended, chunk.shard)
     return len(chunk.members)
 
 
@@ -110,8 +114,15 @@ def read_shard(path: Path) -> tuple[pa.Table, list[Dropped]]:
     return rows, [Dropped(**fields) for fields in json.loads(rows.schema.metadata[b"dropped"])]
 
 
-def _write_shard(rows: pa.Table, dropped: Sequence[Dropped], path: Path) -> None:
-    rows = rows.replace_schema_metadata({"dropped": json.dumps([asdict(each) for each in dropped])})
+def read_mended(path: Path) -> Counter[str]:
+    """How many joints of a shard were mended, by what was done to them."""
+    with pa.memory_map(str(path)) as source:
+        return Counter(json.loads(pa.ipc.open_file(source).schema.metadata[b"mended"]))
+
+
+def _write_shard(rows: pa.Table, dropped: Sequence[Dropped], mended: Counter[str], path: Path) -> None:
+    metadata = {"dropped": [asdict(each) for each in dropped], "mended": mended}
+    rows = rows.replace_schema_metadata({name: json.dumps(value) for name, value in metadata.items()})
     temporary = path.with_suffix(f".arrow-{os.getpid()}")
     try:
         with temporary.open("wb") as file:

@@ -15,7 +15,7 @@ Clips keep their own number of frames, so a store is a fraction of the size of o
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any, get_origin, get_type_hints
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Int
+from jaxtyping import Float32, Int
 
 from amanet.errors import LayoutError, StoreError
 from amanet.skeleton import SkeletonClip, SkeletonLayout, layout_names, load_layout
@@ -165,6 +165,23 @@ class ClipStore:
         present = ~np.isnan(joints[..., 0])
         joints[~present] = 0
         return SkeletonClip(self.index["sample"][row].as_py(), joints, present, label)
+
+    def blocks(self, max_floats: int = 1 << 22) -> Iterator[tuple[slice, Float32[np.ndarray, " number"]]]:
+        """All numbers in the order of the rows, a few clips at a time: the rows, and their clips' numbers one after the other.
+
+        Read and not mapped, so a pass over a store of any size takes the memory of one block: ``max_floats``, or a clip if one is larger.
+        """
+        sizes = np.prod(self._extent[:, :2], axis=1) * self.layout.num_joints * self.layout.num_coords
+        ends = np.cumsum(sizes)
+        with (self.path / "joints.npy").open("rb") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            start = 0
+            while start < len(self):
+                room = ends[start] - sizes[start] + max_floats
+                stop = max(start + 1, int(np.searchsorted(ends, room, side="right")))
+                yield slice(start, stop), np.fromfile(file, "<f4", int(sizes[start:stop].sum()))
+                start = stop
 
     def verify(self) -> None:
         """Reads every byte and compares the content hash.

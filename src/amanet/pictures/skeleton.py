@@ -1,5 +1,6 @@
 """Bodies on paper: an orthographic view, a body drawn limb by limb, and the film strip of a clip."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +21,7 @@ from amanet.skeleton import SkeletonLayout
 Vertical = Literal["y", "z"]
 _STRIP_HEIGHT = 2.1  # inches from the ground line to the top of the strip
 _STRIP_WIDTHS = (6.0, 16.0)  # inches, least and most
+_LETTERS_PER_INCH = 14
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class View:
 
     vertical: Vertical = "y"
     azimuth: float | int = 0.0
+
+    @classmethod
+    def prepared(cls, recipe: str, layout: SkeletonLayout) -> "View":
+        """The view of clips prepared by a recipe: in 3-D z is up, unless they were left as recorded."""
+        return cls("y" if recipe == "raw" or layout.num_axes == 2 else "z")
 
     def project(self, places: Float[np.ndarray, "*shape joint coord"], layout: SkeletonLayout) -> Float[np.ndarray, "*shape joint 3"]:
         """Places on paper: to the right, up, and towards the viewer, in the unit of the input.
@@ -104,7 +111,9 @@ def film_strip(
     layout: SkeletonLayout,
     *,
     title: str | None = None,
+    note: str | None = None,
     num_frames: int = 8,
+    span: tuple[int, int] | None = None,
     view: View = FRONT,
 ) -> Figure:
     """The bodies of a clip at evenly spaced frames, on one ground line and in one scale.
@@ -118,18 +127,23 @@ def film_strip(
         present: which joints were seen; the others are not drawn.
         layout: of the bodies.
         title: written above.
+        note: a sentence or two, written smaller below the title.
         num_frames: poses to show; fewer where the clip has fewer frames with a body.
+        span: show frames from the first up to, without, the second; the whole clip unless given.
         view: where the picture is taken from.
 
     Raises:
-        ClipError: no joint is present, or ``num_frames`` is not positive.
+        ClipError: no joint is present, in the span, or ``num_frames`` is not positive.
         LayoutError: the joints are not of this layout, or the layout has no such view.
     """
-    strip = _Strip.of(joints, present, layout, num_frames, view)
+    strip = _Strip.of(joints, present, layout, num_frames, view, span)
     width = float(np.clip(_STRIP_HEIGHT * strip.width / strip.height, *_STRIP_WIDTHS))
-    figure = new_figure(width + 0.3, width * strip.height / strip.width + (1.0 if title else 0.65))
+    lines = textwrap.wrap(note, int(_LETTERS_PER_INCH * width)) if note else []
+    figure = new_figure(width + 0.3, width * strip.height / strip.width + (1.0 if title else 0.65) + 0.2 * len(lines))
     headline(figure, title)
-    _draw_strip(figure, strip)
+    axes = _draw_strip(figure, strip)
+    if lines:
+        axes.set_title("\n".join(lines), fontsize=9, color=SOFT)
     return figure
 
 
@@ -170,7 +184,11 @@ class _Strip:
         layout: SkeletonLayout,
         num_frames: int,
         view: View,
+        span: tuple[int, int] | None = None,
     ) -> "_Strip":
+        first, end = span or (0, present.shape[1])
+        inside = np.arange(present.shape[1])
+        present = present & ((first <= inside) & (inside < end))[None, :, None]
         _check_clip(joints, present, layout, num_frames)
         paper = view.project(joints.astype(np.float64), layout)
         seen = np.flatnonzero(present.any(axis=(0, 2)))
@@ -204,7 +222,7 @@ def _check_clip(joints: np.ndarray, present: np.ndarray, layout: SkeletonLayout,
         raise ClipError("the clip holds numbers that are not finite", expected="finite places, or absence in the mask")
 
 
-def _draw_strip(figure: FigureBase, strip: _Strip) -> None:
+def _draw_strip(figure: FigureBase, strip: _Strip) -> Axes:
     axes = figure.add_subplot()
     bare(axes)
     tips, colours = _tips(strip.layout), [SIDE_COLOURS[side] for side in joint_sides(strip.layout)]
@@ -225,6 +243,7 @@ def _draw_strip(figure: FigureBase, strip: _Strip) -> None:
     axes.axhline(-0.02 * strip.height, color="#B9C0CA", linewidth=0.9, zorder=1)
     axes.set(xlim=(0, strip.width), ylim=(-0.14 * strip.height, 1.08 * strip.height), aspect="equal")
     _draw_key(axes, strip.layout)
+    return axes
 
 
 def _draw_key(axes: Axes, layout: SkeletonLayout) -> None:

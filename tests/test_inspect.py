@@ -1,0 +1,50 @@
+"""Looking at a store: numbers, a page, film strips with their sentences, and a store that stays as it was."""
+
+import json
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from amanet.cli import main
+from amanet.errors import AmanetError, ExperimentError, StoreError
+from amanet.inspect import inspect
+from amanet.pictures import Overview, overview_page
+from amanet.skeleton import load_layout
+from fabricate.stores import ragged_clips, write_store
+
+
+def test_a_store_is_looked_at_and_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = write_store(tmp_path / "store", ragged_clips())
+    before = {path.name: path.read_bytes() for path in store.path.iterdir()}
+    assert main(["inspect", str(store.path)]) == 0
+    assert "inspection.md" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in store.path.iterdir()} == before
+    folder = tmp_path / "store-inspection"
+    facts = json.loads((folder / "inspection.json").read_text())
+    assert (facts["clips"], facts["bodies"], facts["frames"]["longest"]) == (12, {"1": 4, "2": 4, "3": 4}, 38)
+    text = (folder / "inspection.md").read_text()
+    kinds = [each["kind"] for each in facts["strange"]]
+    assert {"longest", "shortest", "missing", "jump", "bodies"} <= set(kinds)
+    for each in facts["strange"]:
+        assert each["why"] in text
+        picture = matplotlib.image.imread(folder / f"{each['kind']}-{each['sample']}.png")
+        assert np.ptp(picture[..., :3]) > 0.2
+
+
+def test_what_cannot_be_looked_at_is_said(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", ragged_clips())
+    with pytest.raises(StoreError, match="no store"):
+        inspect(tmp_path)
+    with pytest.raises(ExperimentError, match="how many to draw"):
+        inspect(store.path, clips=-1)
+    (tmp_path / "file").write_text("3")
+    with pytest.raises(AmanetError, match="folder cannot be made"):
+        inspect(store.path, tmp_path / "file")
+
+
+def test_parts_of_an_overview_that_do_not_fit_are_refused() -> None:
+    layout, numbers = load_layout("ntu25"), np.ones(3, dtype=np.int64)
+    with pytest.raises(AmanetError, match="do not fit each other"):
+        overview_page(Overview(numbers, numbers, numbers * 0, ["a"], {}, np.zeros(24), np.zeros((24, 3))), layout)
