@@ -18,9 +18,9 @@ import numpy as np
 from recordings import link_recordings, write_recordings, zip_recordings
 
 from amanet.data.archive import RawMember, list_members
-from amanet.data.benchmark import get_dataset
 from amanet.data.formats.ntu import NtuRecording, read_skeleton
 from amanet.data.normalise import RECIPES
+from amanet.data.published import get_dataset
 from amanet.data.store_writer import StoreWriter, encode_clips
 from amanet.prepare import prepare
 from amanet.skeleton import SkeletonClip, load_layout

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from amanet.data.benchmark import get_dataset
+from amanet.data.published import get_dataset
 
 BODY_IDS = (72057594037931101, 72057594037931102)
 

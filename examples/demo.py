@@ -12,8 +12,8 @@ import numpy as np
 import yaml
 from jaxtyping import Float, Int
 
-from amanet.data.benchmark import get_benchmark
 from amanet.data.dataset import ClipDataset, split_rows
+from amanet.data.published import get_benchmark
 from amanet.data.store import ClipStore
 from amanet.evaluate import evaluate
 from amanet.experiment import Experiment, Machine, from_plain

@@ -8,8 +8,8 @@ import pytest
 
 from amanet.cli import main
 from amanet.convert_pyskl import convert_pyskl
-from amanet.data.benchmark import get_benchmark
 from amanet.data.dataset import split_rows
+from amanet.data.published import get_benchmark
 from amanet.data.store import ClipStore
 from amanet.errors import ExperimentError, FormatError
 from fabricate.pyskl import annotation, annotations

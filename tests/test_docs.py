@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from amanet.cli import VERBS
-from amanet.data.benchmark import BENCHMARKS, DATASETS
 from amanet.data.dataset import ClipSampling
 from amanet.data.normalise import RECIPES
+from amanet.data.published import BENCHMARKS, DATASETS
 from amanet.experiment import Experiment, Recipe
 from amanet.model import BlockConfig, NetworkConfig
 from amanet.skeleton import SkeletonLayout, stream_layout

@@ -17,9 +17,9 @@ import pytest
 
 import amanet.prepare
 from amanet.data.archive import list_members
-from amanet.data.benchmark import NTU60, get_benchmark, get_dataset
 from amanet.data.dataset import split_rows
 from amanet.data.normalise import RECIPES
+from amanet.data.published import NTU60, get_benchmark, get_dataset
 from amanet.data.shards import cut_chunks, is_made, make_shard, read_shard
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter
@@ -348,7 +348,7 @@ def test_unknown_names_are_refused_at_once(raw, tmp_path, wrong):
 
 def test_preparation_never_loads_torch(raw: Path, tmp_path: Path) -> None:
     """Each worker would take another 220 MB for it."""
-    program = "import sys; from pathlib import Path; from amanet.data.benchmark import NTU60; from amanet.data.shards import *; "
+    program = "import sys; from pathlib import Path; from amanet.data.published import NTU60; from amanet.data.shards import *; "
     program += "import amanet.prepare; "
     program += "from amanet.data.archive import list_members; raw, out = map(Path, sys.argv[1:]); "
     program += (

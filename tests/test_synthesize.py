@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from amanet import synthesize as verb
-from amanet.data.benchmark import BENCHMARKS
+from amanet.data.published import BENCHMARKS
 from amanet.errors import ExperimentError
 from amanet.synthesize import synthesize
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from amanet.data.benchmark import get_dataset
 from amanet.data.dataset import ClipSampling
+from amanet.data.published import get_dataset
 from amanet.errors import RunError
 from amanet.model import NetworkConfig
 from amanet.skeleton import load_layout

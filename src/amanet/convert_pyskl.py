@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from amanet.data.benchmark import get_dataset
 from amanet.data.formats.pyskl import PysklContent, open_pyskl
 from amanet.data.own.description import MOST_BODIES
 from amanet.data.own.writer import OwnDatasetWriter
+from amanet.data.published import get_dataset
 from amanet.data.store import first_of
 from amanet.errors import ExperimentError, FormatError
 from amanet.skeleton import SkeletonClip

@@ -5,8 +5,8 @@ from typing import Literal
 
 from lightning_fabric import Fabric
 
-from amanet.data.benchmark import get_benchmark
 from amanet.data.dataset import ClipDataset, Part, split_rows
+from amanet.data.published import get_benchmark
 from amanet.data.sampler import make_loader
 from amanet.data.store import ClipStore
 from amanet.errors import RunError

@@ -10,8 +10,8 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from amanet.checkpoint import write_file
-from amanet.data.benchmark import get_benchmark
 from amanet.data.dataset import ClipSampling
+from amanet.data.published import get_benchmark
 from amanet.errors import AmanetError, ExperimentError
 from amanet.model import NetworkConfig
 from amanet.skeleton import Stream

@@ -26,10 +26,11 @@ from rich.table import Table
 
 from amanet.countdown import Countdown
 from amanet.data.archive import RawMember, list_members
-from amanet.data.benchmark import OWN, Dataset, get_dataset
+from amanet.data.benchmark import OWN, Dataset
 from amanet.data.label_list import Listed, check_labels, read_label_lists
 from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset, OwnFolder, Split
+from amanet.data.published import get_dataset
 from amanet.data.shards import NOBODY, Chunk, Dropped, cut_chunks, is_made, make_shard, read_mended, read_shard
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter, check_place

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from amanet.ablation_result import TableResult
 from amanet.checkpoint import make_folder, write_file
 from amanet.claims import Claim, Noise, Verdict, weigh
-from amanet.data.benchmark import OWN, OwnBenchmark, get_benchmark
+from amanet.data.benchmark import OWN, OwnBenchmark
+from amanet.data.published import get_benchmark
 from amanet.errors import RunError
 from amanet.pictures import Difference, difference_chart, save_figure, stream_bars, sweep
 

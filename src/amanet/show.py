@@ -13,12 +13,13 @@ from jaxtyping import Float
 
 from amanet.checkpoint import make_folder
 from amanet.data.archive import read_file
-from amanet.data.benchmark import DATASETS, Dataset
+from amanet.data.benchmark import Dataset
 from amanet.data.dataset import fit_clip
 from amanet.data.normalise import align
 from amanet.data.own.clip_file import SUFFIXES
 from amanet.data.own.dataset import own_dataset
 from amanet.data.own.description import DESCRIPTION_FILE, MOST_BODIES, read_description
+from amanet.data.published import DATASETS
 from amanet.data.store import ClipStore
 from amanet.errors import FormatError, RunError
 from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, read_experiment

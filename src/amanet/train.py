@@ -23,8 +23,8 @@ from torch.nn import functional as F
 from torch.optim import SGD
 
 from amanet.checkpoint import StateFolder, make_folder, write_file
-from amanet.data.benchmark import get_benchmark
 from amanet.data.dataset import ClipDataset, Part, split_rows
+from amanet.data.published import get_benchmark
 from amanet.data.sampler import make_loader
 from amanet.data.store import ClipStore
 from amanet.errors import RunError, TrainingError

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import torch
 
 from amanet.checkpoint import read_weights, write_weights
-from amanet.data.benchmark import OWN_PREFIX, Dataset, get_dataset
+from amanet.data.benchmark import OWN_PREFIX, Dataset
 from amanet.data.dataset import ClipSampling
 from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset
+from amanet.data.published import get_dataset
 from amanet.data.store import ClipStore
 from amanet.errors import AmanetError, LayoutError, RunError
 from amanet.experiment import from_plain, to_plain

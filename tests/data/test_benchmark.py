@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amanet.data.benchmark import BENCHMARKS, DATASETS, Dataset, SampleKey, get_benchmark, get_dataset
+from amanet.data.benchmark import Dataset, SampleKey
 from amanet.data.normalise import Tracks
+from amanet.data.published import BENCHMARKS, DATASETS, get_benchmark, get_dataset
 from amanet.errors import ExperimentError, FormatError
 from amanet.skeleton import load_layout
 from fabricate.ntu import skeleton_file

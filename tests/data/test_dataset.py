@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amanet.data.benchmark import BENCHMARKS, get_benchmark, get_dataset
 from amanet.data.dataset import (
     ClipDataset,
     ClipSampling,
@@ -20,6 +19,7 @@ from amanet.data.dataset import (
     rotation,
     split_rows,
 )
+from amanet.data.published import BENCHMARKS, get_benchmark, get_dataset
 from amanet.errors import ExperimentError
 from amanet.skeleton import SkeletonClip, load_layout
 from fabricate.stores import fabricate_clip, ntu_samples, ragged_clips, write_store

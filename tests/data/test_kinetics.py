@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amanet.data.benchmark import BENCHMARKS, get_dataset
 from amanet.data.dataset import split_rows
 from amanet.data.formats.kinetics import read_kinetics, read_kinetics_labels
+from amanet.data.published import BENCHMARKS, get_dataset
 from amanet.errors import EmptyClipError, ExperimentError, FormatError
 from fabricate.raw import kinetics_document
 from fabricate.stores import fabricate_clip, write_store

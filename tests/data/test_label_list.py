@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from amanet.data.archive import list_members
-from amanet.data.benchmark import get_dataset
 from amanet.data.label_list import check_labels, read_label_lists
+from amanet.data.published import get_dataset
 from amanet.data.store_writer import encode_clips
 from amanet.errors import FormatError, StoreError
 from fabricate.raw import kinetics_sample, write_kinetics

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.spatial.transform import Rotation
 
-from amanet.data.benchmark import get_dataset
 from amanet.data.formats.kinetics import read_kinetics
 from amanet.data.formats.ntu import read_skeleton
 from amanet.data.normalise import RECIPES, align, as_msg3d, as_stgcn, keep_raw
 from amanet.data.padding import replay
+from amanet.data.published import get_dataset
 from amanet.errors import LayoutError
 from amanet.skeleton import SkeletonClip, load_layout
 from fabricate.ntu import skeleton_file

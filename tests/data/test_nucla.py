@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amanet.data.archive import list_members
-from amanet.data.benchmark import BENCHMARKS, get_dataset
 from amanet.data.dataset import split_rows
 from amanet.data.formats.nucla import read_nucla
 from amanet.data.normalise import align
+from amanet.data.published import BENCHMARKS, get_dataset
 from amanet.errors import EmptyClipError, FormatError
 from amanet.skeleton import load_layout
 from fabricate.raw import nucla_document

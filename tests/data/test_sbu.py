@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amanet.data.archive import list_members
-from amanet.data.benchmark import get_dataset
 from amanet.data.formats.sbu import read_skeleton_pos
 from amanet.data.normalise import align
+from amanet.data.published import get_dataset
 from amanet.errors import FormatError
 from amanet.skeleton import load_layout
 from fabricate.raw import sbu_file

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Float
 
-from amanet.data.benchmark import get_dataset
 from amanet.data.formats.ntu import read_skeleton
+from amanet.data.published import get_dataset
 from amanet.data.synthetic import ACTIONS, SyntheticName, get_action, play, skeleton_text, watch
 from amanet.data.synthetic.body import CHANNELS, Proportions, mirrored, pose_joints
 from amanet.data.synthetic.motion import channel_values, minimum_jerk

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
-from amanet.data.benchmark import get_dataset
 from amanet.data.formats.utd_mhad import FILE_INDEX, read_skeleton_mat
 from amanet.data.normalise import align
+from amanet.data.published import get_dataset
 from amanet.errors import FormatError
 from amanet.skeleton import load_layout
 

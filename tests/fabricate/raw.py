@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from amanet.data.benchmark import get_dataset
+from amanet.data.published import get_dataset
 from amanet.data.shards import Chunk
 from fabricate.ntu import skeleton_file
 

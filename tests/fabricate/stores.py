@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from amanet.data.benchmark import get_dataset
+from amanet.data.published import get_dataset
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter, encode_clips
 from amanet.skeleton import SkeletonClip, load_layout

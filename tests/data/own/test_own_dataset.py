@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from amanet.data.benchmark import get_benchmark
 from amanet.data.dataset import split_rows
 from amanet.data.own.dataset import OwnFolder
+from amanet.data.published import get_benchmark
 from amanet.data.store import ClipStore
 from amanet.errors import AmanetError, ExperimentError
 from amanet.prepare import prepare
