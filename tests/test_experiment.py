@@ -64,6 +64,7 @@ CHANGED = Experiment(
         weight_decay=0.0,
         label_smoothing=0.1,
         clip_gradient=2.5,
+        balance="weights",
     ),
     validation_performers=(8, 13),
     seed=2**40,

@@ -129,3 +129,15 @@ def test_a_network_in_pieces_equals_the_whole(all_at_once: Callable[[bool], None
     with torch.inference_mode():
         torch.testing.assert_close(network.eval()(joints), expected.detach(), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(network.train()(joints), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["stfem", "jf", "ff"])
+def test_in_bfloat16_pieces_stay_close(name: str, all_at_once: Callable[[bool], None]) -> None:
+    all_at_once(False)
+    torch.set_default_dtype(torch.float32)
+    exact = step(make(name))
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = step(make(name))
+    for key, expected in exact.items():
+        expected, found = expected.float(), rough[key].float()
+        assert float((found - expected).norm()) < 0.15 * float(expected.norm()) + 1e-3, key

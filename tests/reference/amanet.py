@@ -144,7 +144,7 @@ def run(module: nn.Module, x: Tensor) -> Tensor:
 def literal_amanet(network: Network, joints: Tensor) -> Tensor:
     """Logits of AMANet with the weights of ``network``, whose configuration is the paper's."""
     clips, bodies = joints.shape[:2]
-    present = torch.ones(joints.shape[:-1], dtype=torch.bool)
+    present = torch.ones(joints.shape[:-1], dtype=torch.bool, device=joints.device)
     derived = network.dp(joints, present)  # clip, body, frame, joint, channel
     columns = derived.permute(0, 1, 3, 4, 2).flatten(1, 3)
     bn = network.data_norm.norm

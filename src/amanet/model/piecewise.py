@@ -101,7 +101,7 @@ class _Piece:
         self.scale = 1 / math.sqrt(query.shape[-1])
         bias = graph if inside and graph is not None else query.new_zeros(())
         scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=self.scale)
-        self.softmax = torch.softmax(scores, dim=-1)
+        self.softmax = torch.softmax(scores, dim=-1).to(query.dtype)  # autocast would keep it in float32
         self.correlations = self.softmax if inside or graph is None else self.softmax + graph
 
     def mix(self, out: Tensor | None = None) -> Tensor:
@@ -184,7 +184,7 @@ class _MixWindows(torch.autograd.Function):
         back = affine.backward(first, second, mixed[..., 0].numel(), ctx.training)
         for body, piece in sweep.pieces():
             of_mixed = torch.addcmul(torch.addcmul(back[0], mixed[body, piece], back[1]), of_normed[body, piece], affine.scale)
-            sweep.attend_backward(body, piece, of_mixed, totals, of_graph)
+            sweep.attend_backward(body, piece, of_mixed.to(mixed.dtype), totals, of_graph)
         found = [total[:, : sweep.frames] for total in (*totals, of_value)]
         return *found, of_graph, second * affine.deviation, first, of_taps, None, None
 
@@ -266,6 +266,7 @@ class _Moments:
         self.first = self.second = like.new_zeros(like.shape[-1], dtype=torch.float64)
 
     def add(self, rows: Float[Tensor, "row channel"]) -> None:
+        rows = rows.float() if rows.dtype == torch.bfloat16 else rows
         if self.shift is None:
             self.shift = rows.mean(0)
         centred = rows - self.shift

@@ -1,0 +1,97 @@
+"""A training step and inference on a CPU, AMANet beside what it is compared with, turn by turn in one run.
+
+Machines are shared and noisy, so what counts are the ratios: the median over turns of the ratio within a turn, with the extremes.
+``python benchmarks/speed.py --threads 2 --turns 5``; with ``--memory`` the peak of a training step of ``--batch`` clips, each network in
+a process of its own.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from contenders import CONTENDERS, draw
+
+from amanet.cost import count_operations
+from amanet.model import Network
+
+FIRST = "published-msg3d"
+SIDE = 2048
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def ceiling() -> float:
+    """Operations a second of a large matrix product."""
+    left, right = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
+    return 2 * SIDE**3 / min(seconds(lambda: left @ right) for _ in range(3))
+
+
+def compare(batch: int, frames: int, turns: int) -> None:
+    contenders = {key: make() for key, make in CONTENDERS.items()}
+    joints, labels = draw(batch, frames)
+    works: dict[str, dict[str, Callable[[], None]]] = {
+        "training step": {key: (lambda each=each: each.train_step(joints, labels)) for key, each in contenders.items()},
+        "inference": {key: (lambda each=each: each.infer(joints)) for key, each in contenders.items()},
+    }
+    network = contenders["amanet"].module
+    assert isinstance(network, Network)
+    operations = count_operations(network, joints[:1])["all"]
+    print(f"{batch} clips of 2 bodies, {frames} frames, 25 joints; float32, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    for what, by_key in works.items():
+        times: dict[str, list[float]] = {key: [] for key in by_key}
+        ceilings: list[float] = []
+        for turn in range(turns + 1):
+            ceilings.append(ceiling())
+            for key, work in by_key.items():
+                took = seconds(work) / batch
+                if turn:  # the first turn warms up
+                    times[key].append(took)
+        print(f"\n{what}: seconds a clip (median), and how many times as fast as {contenders[FIRST].name} (median, least, most)")
+        for key, took in times.items():
+            ratios = [slow / fast for slow, fast in zip(times[FIRST], took, strict=True)]
+            spread = f"{statistics.median(ratios):5.2f}  {min(ratios):5.2f}  {max(ratios):5.2f}"
+            print(f"  {contenders[key].name:<24} {statistics.median(took):7.3f}  {spread}")
+        passes = 3 if what == "training step" else 1
+        reached = [passes * operations / took / top for took, top in zip(times["amanet"], ceilings[1:], strict=True)]
+        over_literal = [slow / fast for slow, fast in zip(times["literal-amanet"], times["amanet"], strict=True)]
+        print(f"  AMANet is {statistics.median(over_literal):.2f} times as fast as to the letter", end=", and ")
+        print(f"reaches {statistics.median(reached):.0%} of a matrix product's {statistics.median(ceilings) / 1e9:.0f} GFLOP/s")
+
+
+def peak_memory(key: str, batch: int, frames: int) -> None:
+    """Prints what a training step adds to the memory of this process at its peak."""
+    contender = CONTENDERS[key]()
+    joints, labels = draw(batch, frames)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    contender.train_step(joints, labels)
+    print(f"  {contender.name:<24} {(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20:6.2f} GiB", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=2, help="clips of a step")
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--turns", type=int, default=5, help="after one that warms up")
+    parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
+    parser.add_argument("--only", choices=list(CONTENDERS), help="with --memory: this network, in this process")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    if not arguments.memory:
+        compare(arguments.batch, arguments.frames, arguments.turns)
+    elif arguments.only:
+        peak_memory(arguments.only, arguments.batch, arguments.frames)
+    else:
+        print(f"peak memory of a training step of {arguments.batch} clips of {arguments.frames} frames, float32", flush=True)
+        for key in CONTENDERS:
+            subprocess.run([sys.executable, *sys.argv, "--only", key], check=True)
