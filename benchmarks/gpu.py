@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from contenders import CONTENDERS, draw
 
-from amanet.data.published import get_benchmark
 from amanet.data.dataset import ClipSampling, split_rows
+from amanet.data.published import get_benchmark
 from amanet.experiment import Experiment, Machine, Recipe
 from amanet.prepare import prepare
 from amanet.synthesize import synthesize
