@@ -16,6 +16,7 @@ from amanet.data.store import ClipStore
 from amanet.errors import AmanetError, FormatError, RunError, StoreError
 from amanet.experiment import read_experiment, write_experiment
 from amanet.metrics import Scores
+from amanet.pictures import action_correlations
 from amanet.show import show
 from amanet.skeleton import load_layout
 from fabricate.road import TRAINING, Road, walk_road
@@ -69,7 +70,7 @@ def names_of(road: Road) -> list[str]:
 
 def test_classes_of_a_run_give_the_whole_of_figure_8(road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, Any] = {}
-    original = verb.action_correlations
+    original = action_correlations
     monkeypatch.setattr(
         verb, "action_correlations", lambda actions, *rest, **more: original(drawn.setdefault("all", actions), *rest, **more)
     )
