@@ -23,6 +23,10 @@ NUMBERS_AT_ONCE = 1 << 19
 
 Frames = Float[Tensor, "clip_body frame joint channel"]
 Values = Float[Tensor, "clip_body frame joint value_channel"]
+Tokens = Float[Tensor, "piece_body window token channel"]
+Tile = tuple[slice, slice]
+"""Bodies, and windows or joints of each."""
+WindowFrames = Float[Tensor, "piece_body window window_frame joint channel"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,18 @@ def _pieces(items: int, at_once: int) -> Iterator[slice]:
     return (slice(start, min(start + at_once, items)) for start in range(0, items, at_once))
 
 
+def _tile_shape(items: tuple[int, int], at_once: int) -> tuple[int, int]:
+    """Bodies of a piece and items of each: some items of one body, or all items of some bodies."""
+    bodies, each = items
+    return min(bodies, max(1, at_once // each)), min(at_once, each)
+
+
+def _tiles(items: tuple[int, int], shape: tuple[int, int]) -> Iterator[Tile]:
+    for bodies in _pieces(items[0], shape[0]):
+        for some in _pieces(items[1], shape[1]):
+            yield bodies, some
+
+
 class _Piece:
     """Attention of a batch of small items, (item, query, channel) and (item, key, channel), forward and backward."""
 
@@ -123,11 +139,6 @@ def _heads(channels: int, heads: int) -> list[slice]:
     return [slice(head * part, (head + 1) * part) for head in range(heads)]
 
 
-def _windows(frames: Float[Tensor, "frame joint channel"], window: int, stride: int) -> Float[Tensor, "window token channel"]:
-    """The tokens of every window of a padded body, as a view."""
-    return frames.unfold(0, window, stride).permute(0, 3, 1, 2).flatten(1, 2)
-
-
 class _MixWindows(torch.autograd.Function):
     """Two sweeps over the windows each way, as BN needs all tokens before it gives the first."""
 
@@ -138,20 +149,21 @@ class _MixWindows(torch.autograd.Function):
         training = statistics is None
         keeps = training or any(ctx.needs_input_grad)
         # Without gradients to come, one piece of tokens is enough at a time.
-        bodies, windows = sweep.shape[:2] if keeps else (1, sweep.windows_at_once)
+        bodies, windows = sweep.shape[:2] if keeps else sweep.at_once
         mixed = mapped.new_empty(bodies, windows, sweep.shape[2], mapped.shape[-1])
         moments = _Moments(mapped)
-        for body, piece in sweep.pieces() if training else ():
-            sweep.mix(body, piece, out=mixed[body, piece])
-            moments.add(mixed[body, piece].flatten(0, 1))
+        for piece in sweep.pieces() if training else ():
+            sweep.mix(piece, out=mixed[piece])
+            moments.add(mixed[piece].flatten(0, 2))
         mean, variance = moments.mean_and_variance() if training else statistics
         affine = _Affine(weight, bias, mean, variance, options.eps)
         collapsed = mapped.new_empty(*sweep.shape[:2], sweep.joints, taps.shape[-1])
-        for body, piece in sweep.pieces():
-            part = mixed[body, piece] if keeps else mixed[0, : piece.stop - piece.start]
+        for piece in sweep.pieces():
+            rows = collapsed[piece]
+            part = mixed[piece] if keeps else mixed[: rows.shape[0], : rows.shape[1]]
             if not training:
-                sweep.mix(body, piece, out=part)
-            torch.mm(sweep.activate(body, piece, part, affine).flatten(0, 1).flatten(1), taps, out=collapsed[body, piece].flatten(0, 1))
+                sweep.mix(piece, out=part)
+            torch.mm(sweep.activate(piece, part, affine).flatten(0, 2).flatten(1), taps, out=rows.flatten(0, 2))
         if keeps:
             ctx.save_for_backward(query, key, mapped, value, graph, weight, bias, taps, mixed, mean, variance)
             ctx.training, ctx.options = training, options
@@ -167,34 +179,34 @@ class _MixWindows(torch.autograd.Function):
         of_collapsed = gradients[0].contiguous()
         of_normed, of_taps, of_value = torch.empty_like(mixed), torch.zeros_like(taps), sweep.new_total(3)
         first, second = torch.zeros_like(affine.mean), torch.zeros_like(affine.mean)
-        for body, piece in sweep.pieces():
-            rows = of_collapsed[body, piece].flatten(0, 1)
-            active = sweep.activate(body, piece, mixed[body, piece], affine)
-            of_taps.addmm_(active.flatten(0, 1).flatten(1).t(), rows)
+        for piece in sweep.pieces():
+            rows = of_collapsed[piece].flatten(0, 2)
+            active = sweep.activate(piece, mixed[piece], affine)
+            of_taps.addmm_(active.flatten(0, 2).flatten(1).t(), rows)
             of_active = torch.mm(rows, taps.t()).view(active.shape)
-            part = of_normed[body, piece]
-            part.view(*part.shape[:1], sweep.options.window, sweep.joints, -1).copy_(
-                torch.ops.aten.threshold_backward(of_active, active, 0).transpose(1, 2)
-            )
-            sweep.add_back(of_value, body, piece, part)
-            first += part.sum((0, 1))
-            second += (part * (mixed[body, piece] - affine.mean)).sum((0, 1))
+            part = of_normed[piece]
+            sweep.frames_of(part).copy_(torch.ops.aten.threshold_backward(of_active, active, 0).transpose(2, 3))
+            sweep.add_back(of_value, piece, part)
+            first += part.sum((0, 1, 2))
+            second += (part * (mixed[piece] - affine.mean)).sum((0, 1, 2))
         totals = [sweep.new_total(index) for index in range(3)]
         of_graph = torch.zeros_like(graph) if ctx.needs_input_grad[4] else None
         back = affine.backward(first, second, mixed[..., 0].numel(), ctx.training)
-        for body, piece in sweep.pieces():
-            of_mixed = torch.addcmul(torch.addcmul(back[0], mixed[body, piece], back[1]), of_normed[body, piece], affine.scale)
-            sweep.attend_backward(body, piece, of_mixed.to(mixed.dtype), totals, of_graph)
+        for piece in sweep.pieces():
+            of_mixed = torch.addcmul(torch.addcmul(back[0], mixed[piece], back[1]), of_normed[piece], affine.scale)
+            sweep.attend_backward(piece, of_mixed.to(mixed.dtype), totals, of_graph)
         found = [total[:, : sweep.frames] for total in (*totals, of_value)]
         return *found, of_graph, second * affine.deviation, first, of_taps, None, None
 
 
 class _WindowSweep:
-    """All windows of all bodies, a piece at a time; windows are views of padded frames.
+    """All windows of all bodies, a piece at a time: some windows of one body, or all those of some bodies.
+
+    Windows are views of padded frames; those of several small bodies are copied together.
 
     Attributes:
         shape: bodies, windows, tokens.
-        windows_at_once: the windows of a piece.
+        at_once: bodies and windows of a piece.
     """
 
     def __init__(self, features: Sequence[Tensor], graph: Tensor, options: WindowOptions) -> None:
@@ -203,58 +215,64 @@ class _WindowSweep:
         bodies, self.frames, self.joints, _ = features[0].shape
         self.padded = [F.pad(each, (0, 0, 0, 0, 0, options.window - 1)) for each in features]
         self.shape = bodies, (self.frames - 1) // options.stride + 1, len(graph)
-        self.windows_at_once = _at_once(self.shape[2] * max(self.shape[2], self.padded[3].shape[-1]))
+        self.at_once = _tile_shape(self.shape[:2], _at_once(self.shape[2] * max(self.shape[2], self.padded[3].shape[-1])))
 
-    def pieces(self) -> Iterator[tuple[int, slice]]:
-        bodies, windows, _ = self.shape
-        for body in range(bodies):
-            for piece in _pieces(windows, self.windows_at_once):
-                yield body, piece
+    def pieces(self) -> Iterator[Tile]:
+        """Bodies and windows of each piece."""
+        return _tiles(self.shape[:2], self.at_once)
 
     def new_total(self, index: int) -> Tensor:
         """Zeros for the gradient of the query, key, mapped values or values."""
         return torch.zeros_like(self.padded[index])
 
-    def mix(self, body: int, piece: slice, out: Tensor) -> None:
-        for channels, attention in self._attend(body, piece):
+    def mix(self, piece: Tile, out: Tokens) -> None:
+        for channels, attention in self._attend(piece):
             if self.options.heads == 1:
-                attention.mix(out)
+                attention.mix(out.flatten(0, 1))
             else:
-                out[..., channels[2]] = attention.mix()
+                out[..., channels[2]] = attention.mix().view(*out.shape[:3], -1)
 
-    def attend_backward(self, body: int, piece: slice, of_mixed: Tensor, totals: Sequence[Tensor], of_graph: Tensor | None) -> None:
-        for channels, attention in self._attend(body, piece):
-            *found, of_correlations, of_scores = attention.gradients(of_mixed[..., channels[2]])
+    def attend_backward(self, piece: Tile, of_mixed: Tokens, totals: Sequence[Tensor], of_graph: Tensor | None) -> None:
+        for channels, attention in self._attend(piece):
+            *found, of_correlations, of_scores = attention.gradients(of_mixed[..., channels[2]].flatten(0, 1))
             for total, part, chosen in zip(totals, found, channels, strict=True):
-                self.add_back(total[..., chosen], body, piece, part)
+                self.add_back(total[..., chosen], piece, part.unflatten(0, of_mixed.shape[:2]))
             if of_graph is not None:
                 of_graph += (of_scores if self.options.inside else of_correlations).sum(0)
 
-    def _attend(self, body: int, piece: slice) -> Iterator[tuple[tuple[slice, ...], _Piece]]:
+    def _attend(self, piece: Tile) -> Iterator[tuple[tuple[slice, ...], _Piece]]:
         """Channels of query, key and values of each head, and its attention."""
         for channels in zip(*(_heads(each.shape[-1], self.options.heads) for each in self.padded[:3]), strict=True):
-            query, key, mapped = (self._view(each[body, :, :, chosen], piece) for each, chosen in zip(self.padded, channels, strict=False))
+            query, key, mapped = (
+                self._windows(each[..., chosen], piece).flatten(2, 3).flatten(0, 1)
+                for each, chosen in zip(self.padded, channels, strict=False)
+            )
             yield channels, _Piece(query, key, mapped, self.graph, inside=self.options.inside)
 
-    def activate(self, body: int, piece: slice, mixed: Tensor, affine: "_Affine") -> Float[Tensor, "window joint window_frame channel"]:
+    def activate(self, piece: Tile, mixed: Tokens, affine: "_Affine") -> Float[Tensor, "piece_body window joint window_frame channel"]:
         """ReLU of the normalised tokens plus the values, the frames of a window beside each other, as the collapse takes them."""
-        window = self.options.window
-        active = mixed.new_empty(len(mixed), self.joints, window, mixed.shape[-1])
-        tokens = active.transpose(1, 2)
-        torch.addcmul(affine.shift, mixed.view(tokens.shape), affine.scale, out=tokens)
-        tokens += self._view(self.padded[3][body], piece).unflatten(1, (window, -1))
+        active = mixed.new_empty(*mixed.shape[:2], self.joints, self.options.window, mixed.shape[-1])
+        tokens = active.transpose(2, 3)
+        torch.addcmul(affine.shift, self.frames_of(mixed), affine.scale, out=tokens)
+        tokens += self._windows(self.padded[3], piece)
         return active.relu_()
 
-    def add_back(self, total: Tensor, body: int, piece: slice, tokens: Float[Tensor, "window token channel"]) -> None:
+    def add_back(self, total: Tensor, piece: Tile, tokens: Tokens) -> None:
         """Adds tokens of consecutive windows to the frames they came from."""
-        parts, stride = tokens.unflatten(1, (self.options.window, -1)), self.options.stride
-        reach = (len(tokens) - 1) * stride + 1
+        bodies, windows = piece
+        parts, stride = self.frames_of(tokens), self.options.stride
+        reach = (tokens.shape[1] - 1) * stride + 1
         for frame in range(self.options.window):
-            start = piece.start * stride + frame
-            total[body, start : start + reach : stride] += parts[:, frame]
+            start = windows.start * stride + frame
+            total[bodies, start : start + reach : stride] += parts[:, :, frame]
 
-    def _view(self, frames: Tensor, piece: slice) -> Tensor:
-        return _windows(frames, self.options.window, self.options.stride)[piece]
+    def frames_of(self, tokens: Tokens) -> WindowFrames:
+        """The tokens of a window by frame and joint."""
+        return tokens.view(*tokens.shape[:2], self.options.window, self.joints, -1)
+
+    def _windows(self, frames: Frames, piece: Tile) -> WindowFrames:
+        bodies, windows = piece
+        return frames[bodies].unfold(1, self.options.window, self.options.stride)[:, windows].permute(0, 1, 4, 2, 3)
 
 
 class _Moments:
@@ -306,30 +324,33 @@ class _TimeAttention(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         ctx.save_for_backward(query, key, value)
         mixed = torch.empty_like(query, memory_format=torch.contiguous_format)
-        for body, piece, part in _TimeAttention._parts(query, key, value):
-            mixed[body, :, piece] = part.mix().transpose(0, 1)
+        for piece, part in _TimeAttention._parts(query, key, value):
+            _by_joint(mixed, piece).copy_(part.mix().view(_by_joint(mixed, piece).shape))
         return mixed
 
     @staticmethod
-    def _parts(*features: Tensor) -> Iterator[tuple[int, slice, _Piece]]:
-        """Body, joints and attention of every piece."""
+    def _parts(*features: Tensor) -> Iterator[tuple[Tile, _Piece]]:
+        """Bodies, joints and attention of every piece: some joints of one body, or all those of some bodies."""
         bodies, kept, joints, _ = features[0].shape
-        for body in range(bodies):
-            views = [each[body].transpose(0, 1) for each in features]
-            for piece in _pieces(joints, _at_once(kept * features[1].shape[1])):
-                query, key, value = (each[piece] for each in views)
-                yield body, piece, _Piece(query, key, value)
+        at_once = _at_once(kept * max(features[1].shape[1], features[2].shape[-1]))
+        for piece in _tiles((bodies, joints), _tile_shape((bodies, joints), at_once)):
+            yield piece, _Piece(*(_by_joint(each, piece).flatten(0, 1) for each in features))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (gradient,) = gradients
         found = [torch.empty_like(each, memory_format=torch.contiguous_format) for each in ctx.saved_tensors]
-        for body, piece, part in _TimeAttention._parts(*ctx.saved_tensors):
-            of_features = part.gradients(gradient[body, :, piece].transpose(0, 1))[:3]
+        for piece, part in _TimeAttention._parts(*ctx.saved_tensors):
+            of_features = part.gradients(_by_joint(gradient, piece).flatten(0, 1))[:3]
             for each, of_piece in zip(found, of_features, strict=True):
-                each[body, :, piece] = of_piece.transpose(0, 1)
+                _by_joint(each, piece).copy_(of_piece.view(_by_joint(each, piece).shape))
         return tuple(found)
+
+
+def _by_joint(features: Frames, piece: Tile) -> Float[Tensor, "piece_body piece_joint frame channel"]:
+    bodies, joints = piece
+    return features[bodies, :, joints].transpose(1, 2)
 
 
 class _ConvolveFrames(torch.autograd.Function):
