@@ -48,6 +48,11 @@ class Contender:
             self.logits(joints)
 
 
+def seen(joints: Tensor) -> Tensor:
+    """The mask that a loader gives beside the joints."""
+    return joints.any(-1)
+
+
 def published_msg3d() -> Contender:
     """MS-G3D in the form of its authors, which equals their code (tests/model/test_msg3d.py)."""
     module = PublishedMSG3D(adjacency(LAYOUT), CLASSES, BODIES, (13, 6))
@@ -56,7 +61,7 @@ def published_msg3d() -> Contender:
 
 def our_msg3d() -> Contender:
     module = Network(msg3d(), LAYOUT, CLASSES, BODIES)
-    return Contender("MS-G3D", module, module)
+    return Contender("MS-G3D", module, lambda joints: module(joints, seen(joints)))
 
 
 def literal() -> Contender:
@@ -67,7 +72,7 @@ def literal() -> Contender:
 
 def our_amanet() -> Contender:
     module = Network(amanet(), LAYOUT, CLASSES, BODIES)
-    return Contender("AMANet", module, module)
+    return Contender("AMANet", module, lambda joints: module(joints, seen(joints)))
 
 
 CONTENDERS: dict[str, Callable[[], Contender]] = {
@@ -78,7 +83,8 @@ CONTENDERS: dict[str, Callable[[], Contender]] = {
 }
 
 
-def draw(batch: int, frames: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
-    """Joints and labels."""
+def draw(batch: int, frames: int, device: str = "cpu", alone: int = 0) -> tuple[Tensor, Tensor]:
+    """Joints and labels; so many of the clips hold one body alone."""
     joints = torch.randn(batch, BODIES, frames, LAYOUT.num_joints, 3, device=device)
+    joints[:alone, 1:] = 0
     return joints, torch.randint(CLASSES, (batch,), device=device)

@@ -149,10 +149,8 @@ def test_mean_over_present_bodies_leaves_the_absent_out() -> None:
     joints = joints * present[..., None]
     every, seen = make(), make(replace(TINY, body_mean="present"))
     first, second = present.clone(), ~present
-    features, _ = seen._enter(joints, present)
-    for block in seen.blocks:
-        features = block(features)
-    of_first, of_second = (seen._classify(features, counted) for counted in (first, second))
+    pooled = seen._pool(seen._enter(joints, present)[0])
+    of_first, of_second = (seen._classify(pooled, counted) for counted in (first, second))
     torch.testing.assert_close(seen(joints, present), of_first)
     torch.testing.assert_close(every(joints, present), (of_first + of_second) / 2)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from amanet.model import Network, NetworkConfig, attention, piecewise
+from amanet.model import Network, NetworkConfig, attention, pieces
 from amanet.model.attention import SFEM, STFEM, FrameFeatures, JointFeatures
 from amanet.model.normalisation import BatchNorm
 from amanet.model.temporal_conv import MSTCN
@@ -43,7 +43,7 @@ def _float64() -> Iterator[None]:
 def all_at_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Turns the pieces off, or on and small."""
     in_pieces = attention.works_in_pieces
-    monkeypatch.setattr(piecewise, "NUMBERS_AT_ONCE", 4000)  # of windows of 45 tokens, one or two make a piece
+    monkeypatch.setattr(pieces, "NUMBERS_AT_ONCE", 4000)  # of windows of 45 tokens, one or two make a piece
 
     def choose(yes: bool) -> None:
         monkeypatch.setattr(attention, "works_in_pieces", (lambda _: False) if yes else in_pieces)

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amanet.model.mixed_windows import WindowOptions, mix_windows
 from amanet.model.normalisation import BatchNorm, NormedLinear, map_and_normalise
-from amanet.model.piecewise import WindowOptions, attend_over_time, convolve_frames, mix_windows
+from amanet.model.piecewise import attend_over_time, convolve_frames
 from amanet.skeleton import SkeletonLayout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, tile_window, with_self_loops
 

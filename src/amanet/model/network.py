@@ -8,10 +8,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from amanet.errors import ExperimentError
-from amanet.model.attention import Features
+from amanet.model.attention import Features, works_in_pieces
 from amanet.model.block import Block, BlockConfig, Correlations
-from amanet.model.normalisation import BatchNorm, DataNorm
+from amanet.model.normalisation import BatchNorm, DataNorm, counting_copies
 from amanet.model.preprocessing import DP, AlienChoice, DPChoice
+from amanet.model.shared_bodies import share_absent
 from amanet.skeleton import SkeletonLayout, Stream, derive_stream, stream_layout
 
 BLOCKS = 3
@@ -98,10 +99,18 @@ class Network(nn.Module):
         self, joints: Float[Tensor, "clip body frame joint coord"], present: Bool[Tensor, "clip body frame joint"] | None = None
     ) -> Float[Tensor, "clip class"]:
         """Logits of raw joints; without ``present`` every joint counts as seen."""
+        shares = not self.training or works_in_pieces(joints)
+        shared = share_absent(joints, present) if shares and present is not None else None
         features, present = self._enter(joints, present)
+        if shared is None:
+            return self._classify(self._pool(features), present)
+        with counting_copies(shared.copies):
+            return self._classify(self._pool(features[shared.kept])[shared.place], present)
+
+    def _pool(self, features: Features) -> Float[Tensor, "clip_body wide_channel"]:
         for block in self.blocks:
             features = block(features)
-        return self._classify(features, present)
+        return features.mean(dim=(1, 2))
 
     def explain(
         self,
@@ -119,15 +128,17 @@ class Network(nn.Module):
             assert isinstance(block, Block)
             features, correlations = block.explain(features, graph_weight)
             found.append(correlations)
-        return Explanation(self._classify(features, present), tuple(found))
+        return Explanation(self._classify(features.mean(dim=(1, 2)), present), tuple(found))
 
     def _enter(self, joints: Tensor, present: Tensor | None) -> tuple[Features, Bool[Tensor, "clip body frame node"]]:
         present = torch.ones(joints.shape[:-1], dtype=torch.bool, device=joints.device) if present is None else present
         joints, present = derive_stream(joints, present, self.input_layout, self.stream)
         return self.data_norm(self.dp(joints, present)).flatten(0, 1), present
 
-    def _classify(self, features: Features, present: Bool[Tensor, "clip body input_frame node"]) -> Float[Tensor, "clip class"]:
-        by_body = features.mean(dim=(1, 2)).unflatten(0, present.shape[:2])
+    def _classify(
+        self, pooled: Float[Tensor, "clip_body channel"], present: Bool[Tensor, "clip body input_frame node"]
+    ) -> Float[Tensor, "clip class"]:
+        by_body = pooled.unflatten(0, present.shape[:2])
         if self.config.body_mean == "present":
             counted = present.flatten(2).any(-1).to(by_body.dtype)[..., None]
             by_clip = (by_body * counted).sum(1) / counted.sum(1).clamp(min=1)

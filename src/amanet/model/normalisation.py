@@ -1,10 +1,37 @@
-"""Batch normalisation of features whose channels are the last axis, with statistics over one process or over all of them."""
+"""Batch normalisation of features whose channels are the last axis, with statistics over one process or over all of them.
+
+Equal bodies of a batch need to be computed only once: within :func:`counting_copies` the statistics count each body as often as it occurs.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributed import ReduceOp, all_reduce, is_available, is_initialized
 from torch.nn import functional as F
+
+from amanet.model.moments import Copies, normalise_copies
+
+_COPIES: ContextVar[Tensor | None] = ContextVar("copies", default=None)
+
+
+@contextmanager
+def counting_copies(copies: Copies | None) -> Iterator[None]:
+    """Within it, each body of the features (their first axis) stands for so many equal ones; for None, for itself."""
+    token = _COPIES.set(copies)
+    try:
+        yield
+    finally:
+        _COPIES.reset(token)
+
+
+def copies_of(features: Float[Tensor, "clip_body *rows channel"]) -> Copies:
+    """How many equal bodies each body of the features stands for."""
+    copies = _COPIES.get()
+    return features.new_ones(len(features)) if copies is None else copies
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -19,6 +46,11 @@ class BatchNorm(nn.BatchNorm1d):
     def forward(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         if self.synchronises():
             return self._forward_synchronised(input)
+        if self.training and _COPIES.get() is not None:
+            copies = copies_of(input)
+            output, mean, variance = normalise_copies(input, self.weight, self.bias, copies, self.eps)
+            self.track(mean, variance, copies.sum() * input[0, ..., 0].numel())
+            return output
         # Rows seen as an image in channels-last memory: the kernels for that format are the fast ones, and nothing is copied.
         image = input.reshape(1, -1, 1, self.num_features).permute(0, 3, 1, 2)
         if self.training and self.num_batches_tracked is not None:
@@ -55,8 +87,8 @@ class BatchNorm(nn.BatchNorm1d):
         rows = input.reshape(-1, self.num_features)
         shift = self.running_mean.clone()  # sums of squares about a guess of the mean keep their precision
         centred = rows - shift
-        count = torch.full((1,), float(len(rows)), dtype=rows.dtype, device=rows.device)
-        total = _SumOverProcesses.apply(torch.cat([count, centred.sum(0), centred.square().sum(0)]))
+        copies = copies_of(input).to(rows.dtype).repeat_interleave(len(rows) // len(input))
+        total = _SumOverProcesses.apply(torch.cat([copies.sum()[None], copies @ centred, copies @ centred.square()]))
         count, first, second = total.split([1, self.num_features, self.num_features])
         mean = first / count
         variance = second / count - mean.square()

@@ -1,0 +1,107 @@
+"""Absent bodies computed once against every one of them computed, in float64."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from amanet.model import Network, NetworkConfig, network
+from amanet.model.block import BlockConfig
+from amanet.model.normalisation import BatchNorm
+from amanet.model.shared_bodies import share_absent
+from amanet.skeleton import load_layout
+
+LAYOUT = load_layout("sbu15")
+FRAMES, CLASSES = 7, 4
+BLOCKS = {
+    "amanet": BlockConfig(),
+    "ms-g3d": BlockConfig(spatial="ms_gcn", temporal="ms_tcn+ms_tcn", spatio_temporal="ms_g3d", spatial_scales=3, window_scales=2),
+}
+
+
+def clips(*bodies: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
+    """Clips that hold the first and the second body, or not."""
+    here = torch.tensor(bodies)[..., None, None]
+    present = here.expand(-1, -1, FRAMES, LAYOUT.num_joints)
+    drawn = torch.randn(*present.shape, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return drawn * here[..., None], present
+
+
+def make(kind: str) -> Network:
+    torch.manual_seed(1)
+    made = Network(NetworkConfig(width=6, block=BLOCKS[kind]), LAYOUT, CLASSES, num_bodies=2).double()
+    for weight in made.parameters():
+        torch.nn.init.normal_(weight, std=0.4)
+    return made
+
+
+def step(made: Network, joints: Tensor, present: Tensor) -> dict[str, Tensor]:
+    """Logits, gradients and running statistics of a step."""
+    logits = made(joints, present)
+    found = {"logits": logits.detach()}
+    if made.training:
+        torch.nn.functional.cross_entropy(logits, torch.arange(len(joints)) % CLASSES).backward()
+        found |= {f"of {name}": weight.grad for name, weight in made.named_parameters() if weight.grad is not None}
+    return {**found, **{name: each.clone() for name, each in made.named_buffers()}}
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "bodies",
+    [
+        [(True, False), (True, True), (True, False), (True, False)],
+        [(True, False), (False, False), (False, True), (True, True), (False, False)],
+        [(False, False), (False, False)],
+    ],
+)
+def test_sharing_changes_nothing(kind: str, training: bool, bodies: list[tuple[bool, bool]], monkeypatch: pytest.MonkeyPatch) -> None:
+    joints, present = clips(*bodies)
+    assert share_absent(joints, present) is not None
+    found = step(make(kind).train(training), joints, present)
+    monkeypatch.setattr(network, "share_absent", lambda *_: None)
+    expected = step(make(kind).train(training), joints, present)
+    assert found.keys() == expected.keys()
+    for name, each in expected.items():
+        torch.testing.assert_close(
+            found[name], each, rtol=1e-9, atol=1e-9 * max(1.0, float(each.abs().max())), msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_what_is_kept() -> None:
+    shared = share_absent(*clips((True, False), (False, True), (True, False), (False, False), (True, True)))
+    assert shared is not None
+    assert shared.kept.tolist() == [0, 1, 2, 3, 4, 8, 9]
+    assert shared.copies.tolist() == [1, 3, 2, 1, 1, 1, 1]
+    assert shared.kept[shared.place].tolist() == [0, 1, 2, 3, 4, 1, 2, 1, 8, 9]
+
+
+@pytest.mark.parametrize("bodies", [[(True, True), (True, True)], [(True, True), (True, False)], [(False, True), (True, False)]])
+def test_nothing_is_shared_where_nothing_is_spared(bodies: list[tuple[bool, bool]]) -> None:
+    assert share_absent(*clips(*bodies)) is None
+
+
+def test_an_absent_body_that_has_places_is_not_shared() -> None:
+    joints, present = clips((True, False), (True, False), (True, False))
+    joints[1, 1, 3, 2, 0] = 0.5
+    shared = share_absent(joints, present)
+    assert shared is not None
+    assert shared.kept.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_fewer_bodies_are_computed() -> None:
+    made = make("amanet")
+    seen: list[int] = []
+    made.blocks[0].register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
+    joints, present = clips(*[(True, False)] * 6)
+    made(joints, present)
+    made(joints)
+    assert seen == [7, 12]
+
+
+def test_counts_end_with_the_step() -> None:
+    made = make("amanet")
+    joints, present = clips(*[(True, False)] * 3)
+    made(joints, present)
+    norm = BatchNorm(2).double()
+    rows = torch.randn(5, 3, 2, dtype=torch.float64)
+    torch.testing.assert_close(norm(rows).mean((0, 1)), torch.zeros(2, dtype=torch.float64))
