@@ -16,7 +16,7 @@ from amanet.model import BlockConfig, NetworkConfig
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
-SMALL = ["nucla", "sbu", "utd-mhad-small", "utd-mhad"]
+SMALL = ["nucla", "sbu", "utd-mhad-short", "utd-mhad-small", "utd-mhad"]
 
 CHANGED = Experiment(
     benchmark="ntu120-xset",
@@ -186,7 +186,7 @@ def configured(path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_configuration_is_of_the_benchmark_it_is_named_after(path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     experiment = configured(path, capsys, tmp_path)
-    assert experiment.benchmark.startswith(path.stem.removesuffix("-small"))
+    assert experiment.benchmark.startswith(path.stem.removesuffix("-small").removesuffix("-short"))
     assert experiment.store == Path("store")
 
 
