@@ -64,13 +64,9 @@ def compare(batch: int, frames: int, turns: int, alone: int) -> None:
         passes = 3 if what == "training step" else 1
         reached = [passes * operations / took / top for took, top in zip(times["amanet"], ceilings[1:], strict=True)]
         over_literal = [slow / fast for slow, fast in zip(times["literal-amanet"], times["amanet"], strict=True)]
-        print(f"  AMANet is {statistics.median(over_literal):.2f} times as fast as to the letter", end="")
+        print(f"  AMANet is {statistics.median(over_literal):.2f} times as fast as to the letter")
         if not alone:  # else it computes less than what was counted
-            print(
-                f", and reaches {statistics.median(reached):.0%} of a matrix product's {statistics.median(ceilings) / 1e9:.0f} GFLOP/s",
-                end="",
-            )
-        print()
+            print(f"  and reaches {statistics.median(reached):.0%} of a matrix product's {statistics.median(ceilings) / 1e9:.0f} GFLOP/s")
 
 
 def peak_memory(key: str, batch: int, frames: int, alone: int) -> None:

@@ -1,12 +1,15 @@
 """Absent bodies computed once against every one of them computed, in float64."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from amanet.model import Network, NetworkConfig, network
 from amanet.model.block import BlockConfig
-from amanet.model.normalisation import BatchNorm
+from amanet.model.normalisation import BatchNorm, copies_of
 from amanet.model.shared_bodies import share_absent
 from amanet.skeleton import load_layout
 
@@ -65,6 +68,36 @@ def test_sharing_changes_nothing(kind: str, training: bool, bodies: list[tuple[b
         torch.testing.assert_close(
             found[name], each, rtol=1e-9, atol=1e-9 * max(1.0, float(each.abs().max())), msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[None]:
+    distributed.init_process_group("gloo", init_method=(tmp_path / "meeting").as_uri(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+def test_statistics_of_all_processes_count_copies_too(processes: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    joints, present = clips((True, False), (True, True), (True, False), (True, False))
+    found: list[dict[str, Tensor]] = []
+    for _ in range(2):
+        made = make("amanet")
+        network.synchronise_statistics(made, True)
+        assert all(module.synchronises() for module in made.modules() if isinstance(module, BatchNorm))
+        found.append(step(made, joints, present))
+        monkeypatch.setattr(network, "share_absent", lambda *_: None)
+    for name, each in found[1].items():
+        torch.testing.assert_close(found[0][name], each, rtol=1e-9, atol=1e-9 * max(1.0, float(each.abs().max())))
+
+
+def test_a_body_stands_for_more_than_bfloat16_can_count() -> None:
+    assert int(copies_of(torch.zeros(257, 1, dtype=torch.bfloat16)).sum()) == 257
+
+
+def test_a_compiled_network_shares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    monkeypatch.setattr(network, "share_absent", lambda *_: pytest.fail("the number of bodies would break the graph"))
+    make("amanet").eval()(*clips(*[(True, False)] * 3))
 
 
 def test_what_is_kept() -> None:

@@ -16,9 +16,8 @@ from torch.nn import functional as F
 
 from amanet.model.moments import Affine, Moments
 from amanet.model.normalisation import BatchNorm, copies_of
-from amanet.model.pieces import AttentionPiece, Tile, at_once, tile_shape, tiles
+from amanet.model.pieces import AttentionPiece, Frames, Tile, at_once, tile_shape, tiles
 
-Frames = Float[Tensor, "clip_body frame joint channel"]
 Values = Float[Tensor, "clip_body frame joint value_channel"]
 Tokens = Float[Tensor, "piece_body window token channel"]
 WindowFrames = Float[Tensor, "piece_body window window_frame joint channel"]
@@ -64,7 +63,7 @@ def mix_windows(
         query, key, mapped, value, graph.to(query.dtype), norm.weight, norm.bias, taps, copies, statistics, options
     )
     if norm.training:
-        norm.track(mean, variance, collapsed.shape[1] * len(graph) * copies.sum())
+        norm.track(mean, variance, collapsed.shape[1] * len(graph) * float(copies.sum()))
     return collapsed
 
 

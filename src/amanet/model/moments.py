@@ -27,8 +27,9 @@ class Moments:
             self.shift = rows.mean((0, 1))
         centred = rows - self.shift
         self.rows += rows.shape[1] * float(copies.sum())
-        self.first = self.first + copies.to(rows.dtype) @ centred.sum(1)
-        self.second = self.second + copies.to(rows.dtype) @ centred.square_().sum(1)
+        counted = copies.to(rows.dtype)
+        self.first = self.first + counted @ centred.sum(1)
+        self.second = self.second + counted @ centred.square_().sum(1)
 
     def mean_and_variance(self) -> tuple[Tensor, Tensor]:
         assert self.shift is not None

@@ -99,7 +99,8 @@ class Network(nn.Module):
         self, joints: Float[Tensor, "clip body frame joint coord"], present: Bool[Tensor, "clip body frame joint"] | None = None
     ) -> Float[Tensor, "clip class"]:
         """Logits of raw joints; without ``present`` every joint counts as seen."""
-        shares = not self.training or works_in_pieces(joints)
+        # How many bodies there are would break a compiled graph, and BN with counts is made for a CPU.
+        shares = not torch.compiler.is_compiling() and (not self.training or works_in_pieces(joints))
         shared = share_absent(joints, present) if shares and present is not None else None
         features, present = self._enter(joints, present)
         if shared is None:

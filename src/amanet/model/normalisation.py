@@ -31,7 +31,7 @@ def counting_copies(copies: Copies | None) -> Iterator[None]:
 def copies_of(features: Float[Tensor, "clip_body *rows channel"]) -> Copies:
     """How many equal bodies each body of the features stands for."""
     copies = _COPIES.get()
-    return features.new_ones(len(features)) if copies is None else copies
+    return torch.ones(len(features), device=features.device) if copies is None else copies  # bfloat16 cannot count to 257
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -49,7 +49,7 @@ class BatchNorm(nn.BatchNorm1d):
         if self.training and _COPIES.get() is not None:
             copies = copies_of(input)
             output, mean, variance = normalise_copies(input, self.weight, self.bias, copies, self.eps)
-            self.track(mean, variance, copies.sum() * input[0, ..., 0].numel())
+            self.track(mean, variance, float(copies.sum()) * input[0, ..., 0].numel())
             return output
         # Rows seen as an image in channels-last memory: the kernels for that format are the fast ones, and nothing is copied.
         image = input.reshape(1, -1, 1, self.num_features).permute(0, 3, 1, 2)
@@ -71,7 +71,7 @@ class BatchNorm(nn.BatchNorm1d):
         shift = self.bias - (self.running_mean if bias is None else self.running_mean - bias) * scale
         return weight * scale.view(-1, *[1] * (weight.dim() - 1)), shift
 
-    def track(self, mean: Float[Tensor, " channel"], variance: Float[Tensor, " channel"], rows: Tensor | int) -> None:
+    def track(self, mean: Float[Tensor, " channel"], variance: Float[Tensor, " channel"], rows: Tensor | float) -> None:
         """Let the running statistics follow those of a training step, whose variance is that of its rows."""
         assert self.running_mean is not None
         assert self.running_var is not None

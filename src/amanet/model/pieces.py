@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterator
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 NUMBERS_AT_ONCE = 1 << 19
 """Numbers in the largest tensor of a piece: 2 MB of float32."""
 
+Frames = Float[Tensor, "clip_body frame joint channel"]
 Tile = tuple[slice, slice]
 """Bodies, and windows or joints of each."""
 

@@ -12,9 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from amanet.model.pieces import AttentionPiece, Tile, at_once, cut, tile_shape, tiles
-
-Frames = Float[Tensor, "clip_body frame joint channel"]
+from amanet.model.pieces import AttentionPiece, Frames, Tile, at_once, cut, tile_shape, tiles
 
 
 def attend_over_time(
