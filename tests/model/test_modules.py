@@ -8,9 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from amanet.model.attention import SFEM, STFEM, FrameFeatures, GraphJoins, JointFeatures, attend, correlate, windows
+from amanet.model.attention import GraphJoins, attend, correlate
 from amanet.model.normalisation import BatchNorm
+from amanet.model.sfem import SFEM
+from amanet.model.stfem import STFEM
 from amanet.model.temporal_conv import DILATIONS, MSTCN
+from amanet.model.tfem import FrameFeatures, JointFeatures
+from amanet.model.windows import windows
 from amanet.skeleton import SkeletonLayout
 from amanet.skeleton.layout import BodyPart, JointGroup
 from reference import equations

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from amanet.model import Network, NetworkConfig, attention, pieces
-from amanet.model.attention import SFEM, STFEM, FrameFeatures, JointFeatures
+from amanet.model import Network, NetworkConfig, attention, pieces, stfem, tfem
 from amanet.model.normalisation import BatchNorm
+from amanet.model.sfem import SFEM
+from amanet.model.stfem import STFEM
 from amanet.model.temporal_conv import MSTCN
+from amanet.model.tfem import FrameFeatures, JointFeatures
 from amanet.skeleton import load_layout
 
 BODIES, FRAMES, CHANNELS = 2, 11, 4
@@ -46,7 +48,8 @@ def all_at_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     monkeypatch.setattr(pieces, "NUMBERS_AT_ONCE", 4000)  # of windows of 45 tokens, one or two make a piece
 
     def choose(yes: bool) -> None:
-        monkeypatch.setattr(attention, "works_in_pieces", (lambda _: False) if yes else in_pieces)
+        for module in (tfem, stfem):
+            monkeypatch.setattr(module, "works_in_pieces", (lambda _: False) if yes else in_pieces)
 
     return choose
 

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amanet.model import Network
-from amanet.model.attention import SFEM, STFEM, FrameFeatures, JointFeatures
 from amanet.model.block import Block
 from amanet.model.normalisation import BatchNorm
+from amanet.model.sfem import SFEM
+from amanet.model.stfem import STFEM
 from amanet.model.temporal_conv import DILATIONS, MSTCN
+from amanet.model.tfem import FrameFeatures, JointFeatures
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:

@@ -9,9 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amanet.model.attention import SFEM, STFEM, Features, FrameFeatures, GraphJoins, JointFeatures, Mapped
+from amanet.model.attention import Features, GraphJoins, Mapped
 from amanet.model.graph_conv import G3D, MSGCN
+from amanet.model.sfem import SFEM
+from amanet.model.stfem import STFEM
 from amanet.model.temporal_conv import MSTCN
+from amanet.model.tfem import FrameFeatures, JointFeatures
 from amanet.skeleton import SkeletonLayout
 
 SpatialChoice = Literal["sfem", "gcn", "ms_gcn", "sfem+ms_gcn"]

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from amanet.model.attention import Features, Mapped, windows
+from amanet.model.attention import Features, Mapped
 from amanet.model.normalisation import BatchNorm
+from amanet.model.windows import windows
 from amanet.skeleton import SkeletonLayout
 from amanet.skeleton.graph import adjacency, k_adjacency, normalise_symmetric, tile_window, with_self_loops
 

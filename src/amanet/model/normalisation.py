@@ -104,16 +104,22 @@ class NormedLinear(nn.Sequential):
         super().__init__(nn.Linear(*channels, bias=bias), BatchNorm(channels[1]))
 
     def forward(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch mapped_channel"]:
-        return map_and_normalise(self[0], self[1], input)  # pyright: ignore[reportArgumentType]
+        linear, norm = self
+        assert isinstance(linear, nn.Linear)
+        assert isinstance(norm, BatchNorm)
+        return map_and_normalise(linear.weight, linear.bias, norm, input)
 
 
 def map_and_normalise(
-    linear: nn.Linear, norm: BatchNorm, features: Float[Tensor, "*batch channel"]
+    weight: Float[Tensor, "mapped_channel channel"],
+    bias: Float[Tensor, " mapped_channel"] | None,
+    norm: BatchNorm,
+    features: Float[Tensor, "*batch channel"],
 ) -> Float[Tensor, "*batch mapped_channel"]:
-    """``norm(linear(features))``; in evaluation BN is a part of the map."""
+    """A linear map and BN; in evaluation BN is a part of the map."""
     if norm.training:
-        return norm(linear(features))
-    return F.linear(features, *norm.fold(linear.weight, linear.bias))
+        return norm(F.linear(features, weight, bias))
+    return F.linear(features, *norm.fold(weight, bias))
 
 
 class _SumOverProcesses(torch.autograd.Function):

@@ -10,43 +10,42 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from amanet.model.pieces import AttentionPiece, Frames, Tile, at_once, cut, tile_shape, tiles
 
 
 def attend_over_time(
-    query: Float[Tensor, "clip_body kept_frame joint channel"], key: Frames, value: Frames
+    query: Float[Tensor, "clip_body kept_frame joint channel"], features: Frames
 ) -> Float[Tensor, "clip_body kept_frame joint channel"]:
-    """Attention of each joint to itself in all frames."""
-    return _TimeAttention.apply(query, key, value)  # pyright: ignore[reportReturnType]
+    """Attention of each joint to itself in all frames, whose features are both keys and values."""
+    return _TimeAttention.apply(query, features)  # pyright: ignore[reportReturnType]
 
 
-def convolve_frames(features: Frames, weight: Float[Tensor, "out channel tap 1"]) -> Float[Tensor, "clip_body frame joint out"]:
-    """A convolution over time that keeps the frames; zeros stand for those before and after."""
-    return _ConvolveFrames.apply(features, _taps(weight).to(features.dtype))  # pyright: ignore[reportReturnType]
-
-
-def _taps(weight: Float[Tensor, "out channel tap 1"]) -> Float[Tensor, "tap channel out"]:
-    return weight[..., 0].permute(2, 1, 0).contiguous()
+def convolve_frames(
+    features: Frames, taps: Float[Tensor, "tap channel out"], bias: Float[Tensor, "frame out"]
+) -> Float[Tensor, "clip_body frame joint out"]:
+    """A convolution over time that keeps the frames; zeros stand for those before and after. Each frame has its own bias."""
+    kind = features.dtype
+    return _ConvolveFrames.apply(features, taps.to(kind).contiguous(), bias.to(kind))  # pyright: ignore[reportReturnType]
 
 
 class _TimeAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        ctx.save_for_backward(query, key, value)
+    def forward(ctx: Any, query: Tensor, features: Tensor) -> Tensor:
+        ctx.save_for_backward(query, features)
         mixed = torch.empty_like(query, memory_format=torch.contiguous_format)
-        for piece, part in _TimeAttention._parts(query, key, value):
+        for piece, part in _TimeAttention._parts(query, features):
             _by_joint(mixed, piece).copy_(part.mix().view(_by_joint(mixed, piece).shape))
         return mixed
 
     @staticmethod
-    def _parts(*features: Tensor) -> Iterator[tuple[Tile, AttentionPiece]]:
+    def _parts(query: Tensor, features: Tensor) -> Iterator[tuple[Tile, AttentionPiece]]:
         """Bodies, joints and attention of every piece: some joints of one body, or all those of some bodies."""
-        bodies, kept, joints, _ = features[0].shape
-        items = at_once(kept * max(features[1].shape[1], features[2].shape[-1]))
+        bodies, kept, joints, channels = query.shape
+        items = at_once(kept * max(features.shape[1], channels))
         for piece in tiles((bodies, joints), tile_shape((bodies, joints), items)):
-            yield piece, AttentionPiece(*(_by_joint(each, piece).flatten(0, 1) for each in features))
+            memory = _by_joint(features, piece).flatten(0, 1)
+            yield piece, AttentionPiece(_by_joint(query, piece).flatten(0, 1), memory, memory)
 
     @staticmethod
     @once_differentiable
@@ -54,8 +53,8 @@ class _TimeAttention(torch.autograd.Function):
         (gradient,) = gradients
         found = [torch.empty_like(each, memory_format=torch.contiguous_format) for each in ctx.saved_tensors]
         for piece, part in _TimeAttention._parts(*ctx.saved_tensors):
-            of_features = part.gradients(_by_joint(gradient, piece).flatten(0, 1))[:3]
-            for each, of_piece in zip(found, of_features, strict=True):
+            of_query, of_key, of_value = part.gradients(_by_joint(gradient, piece).flatten(0, 1))[:3]
+            for each, of_piece in zip(found, (of_query, of_key.add_(of_value)), strict=True):
                 _by_joint(each, piece).copy_(of_piece.view(_by_joint(each, piece).shape))
         return tuple(found)
 
@@ -67,37 +66,36 @@ def _by_joint(features: Frames, piece: Tile) -> Float[Tensor, "piece_body piece_
 
 class _ConvolveFrames(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, taps: Tensor) -> Tensor:
+    def forward(ctx: Any, features: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(features, taps)
         convolved = features.new_empty(*features.shape[:-1], taps.shape[-1])
-        for part, rows, tap, first in _ConvolveFrames._products(features, taps, convolved):
-            part.baddbmm_(rows, tap.expand(len(rows), -1, -1), beta=int(not first))
+        convolved.copy_(bias[:, None])
+        for piece in cut(len(features), at_once(convolved[0].numel())):
+            for tap, kept, seen in _alignments(taps, features.shape[1]):
+                rows = features[piece, seen].flatten(1, 2)
+                convolved[piece, kept].flatten(1, 2).baddbmm_(rows, tap.expand(len(rows), -1, -1))
         return convolved
-
-    @staticmethod
-    def _products(features: Tensor, taps: Tensor, frames: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, bool]]:
-        """Pieces of frames as rows, the rows that a tap takes from around them, the tap, and whether it is the piece's first."""
-        size = len(taps)
-        length = features.shape[1]
-        padded = F.pad(features, (0, 0, 0, 0, (size - 1) // 2, size // 2))
-        for piece in cut(len(features), at_once(frames[0].numel())):
-            for index, tap in enumerate(taps):
-                yield frames[piece].flatten(1, 2), padded[piece, index : index + length].flatten(1, 2), tap, index == 0
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         features, taps = ctx.saved_tensors
         gradient = gradients[0].contiguous()
-        of_taps, of_features = torch.zeros_like(taps), torch.empty_like(features, memory_format=torch.contiguous_format)
-        for index, (part, rows, _, _) in enumerate(_ConvolveFrames._products(features, taps, gradient)):
-            of_taps[index % len(taps)].addbmm_(rows.transpose(1, 2), part)
-        # The gradient of the features is a convolution too, of the gradient with the taps in reverse.
-        before = len(taps) // 2
-        padded = F.pad(gradient, (0, 0, 0, 0, before, len(taps) - 1 - before))
-        for piece in cut(len(features), at_once(features[0].numel())):
-            part = of_features[piece].flatten(1, 2)
-            for index, tap in enumerate(taps.flip(0)):
-                rows = padded[piece, index : index + features.shape[1]].flatten(1, 2)
-                part.baddbmm_(rows, tap.t().expand(len(rows), -1, -1), beta=int(index > 0))
-        return of_features, of_taps
+        of_taps, of_features = torch.zeros_like(taps), torch.zeros_like(features, memory_format=torch.contiguous_format)
+        for piece in cut(len(features), at_once(max(gradient[0].numel(), features[0].numel()))):
+            for (tap, kept, seen), (of_tap, _, _) in zip(
+                _alignments(taps, features.shape[1]), _alignments(of_taps, features.shape[1]), strict=True
+            ):
+                rows = gradient[piece, kept].flatten(1, 2)
+                of_tap.addbmm_(features[piece, seen].flatten(1, 2).transpose(1, 2), rows)
+                of_features[piece, seen].flatten(1, 2).baddbmm_(rows, tap.t().expand(len(rows), -1, -1))
+        return of_features, of_taps, gradient.sum((0, 2))
+
+
+def _alignments(taps: Float[Tensor, "tap channel out"], frames: int) -> Iterator[tuple[Tensor, slice, slice]]:
+    """Each tap, the frames of a convolution that it reaches, and the frames that it takes for them."""
+    for index, tap in enumerate(taps):
+        shift = index - (len(taps) - 1) // 2
+        first, last = max(0, -shift), min(frames, frames - shift)
+        if first < last:
+            yield tap, slice(first, last), slice(first + shift, last + shift)

@@ -46,7 +46,7 @@ class MSTCN(nn.Module):
 
     def forward(self, features: Features) -> Mapped:
         kept = features[:, :: self.stride]
-        entered = F.relu_(map_and_normalise(self.enter, self.enter_norm, features)).permute(0, 3, 1, 2)
+        entered = F.relu_(map_and_normalise(self.enter.weight, self.enter.bias, self.enter_norm, features)).permute(0, 3, 1, 2)
         *parts, pooled = entered.chunk(BRANCHES - 1, dim=1)
         branches: list[Tensor] = [conv(part) for conv, part in zip(self.dilated, parts, strict=True)]
         branches.append(F.max_pool2d(pooled, (3, 1), stride=(self.stride, 1), padding=(1, 0)))

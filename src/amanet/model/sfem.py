@@ -1,0 +1,98 @@
+"""SFEM: the joints of a frame attend to each other."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from amanet.model.attention import (
+    Features,
+    GraphJoins,
+    Map,
+    Mapped,
+    attend,
+    bone_graph,
+    correlate,
+    join_heads,
+    map_values,
+    query_features,
+    split_heads,
+    split_map,
+)
+from amanet.model.normalisation import BatchNorm
+from amanet.skeleton import SkeletonLayout
+
+
+class SFEM(nn.Module):
+    r"""Spatial feature extraction (Eqs. 9-10, Fig. 4): the joints of each frame attend to each other and to their bones.
+
+    .. math:: out = \sigma(BN(Softmax(Q K^T / \sqrt{d} + \alpha \mathring{A}) V \Theta) + V)
+
+    The text and Fig. 4 can also be read as :math:`Softmax(Q K^T / \sqrt{d}) + \alpha \mathring{A}`; ``joins`` chooses.
+
+    =====================  ====================================================  ==================
+    symbol                 meaning                                               here
+    =====================  ====================================================  ==================
+    :math:`Q, K, V`        linear maps of the features of a frame                ``project``
+    :math:`\mathring{A}`   D^-1/2 (A + I) D^-1/2 of the bone graph               ``graph``
+    :math:`\alpha`         weight of the bone graph                              ``weight``
+    :math:`\Theta`         1x1 convolution, without the bias that BN cancels     ``theta``
+    :math:`\sigma`         ReLU
+    =====================  ====================================================  ==================
+
+    Args:
+        layout: the skeleton.
+        channels: (in, out); Q and K keep the channels, V widens them, as the residual is V.
+        weight: alpha (Tables 3-4: 0.8 is best).
+        learn_weight: train alpha, as the paper's limitation section tried.
+        heads: parts that the channels are cut into; the paper has one.
+        joins: where the graph is added; Eqs. 10 and 14 say to the scores.
+    """
+
+    graph: Tensor
+
+    def __init__(
+        self,
+        layout: SkeletonLayout,
+        channels: tuple[int, int],
+        weight: float = 0.8,
+        *,
+        learn_weight: bool = False,
+        heads: int = 1,
+        joins: GraphJoins = "scores",
+    ) -> None:
+        super().__init__()
+        in_channels, out_channels = channels
+        self.heads = heads
+        self.joins: GraphJoins = joins
+        self.widths = [in_channels, in_channels, out_channels]
+        self.project = nn.Linear(in_channels, sum(self.widths))
+        self.theta = nn.Linear(out_channels, out_channels, bias=False)
+        self.norm = BatchNorm(out_channels)
+        self.weight = nn.Parameter(torch.tensor(weight)) if learn_weight else weight
+        self.register_buffer("graph", bone_graph(layout, frames=1))
+
+    def forward(self, features: Features) -> Mapped:
+        query, key = self._query_and_key(features)
+        value_map = self._maps()[2]
+        value = F.linear(features, *value_map)
+        folds = not self.training and self.joins == "scores"  # correlations that sum to one pass the shift of BN on
+        theta, shift = self.norm.fold(self.theta.weight) if folds else (self.theta.weight, None)
+        mapped = split_heads(map_values(theta, shift, value_map, features, value), self.heads)  # (P V) Theta = P (V Theta)
+        mixed = join_heads(attend(query, key, mapped, self.weight * self.graph, self.joins), self.heads)
+        return F.relu_((mixed if folds else self.norm(mixed)).add_(value))
+
+    def correlations(self, features: Features, weight: float | None = None) -> Float[Tensor, "clip_body group joint joint"]:
+        """The fused correlation matrix of every frame (Fig. 8), one a head; ``weight`` stands in for alpha."""
+        query, key = self._query_and_key(features)
+        return correlate(query, key, (self.weight if weight is None else weight) * self.graph, self.joins)
+
+    def _query_and_key(self, features: Features) -> tuple[Tensor, Tensor]:
+        query, key, _ = self._maps()
+        if self.heads > 1:
+            return split_heads(F.linear(features, *query), self.heads), split_heads(F.linear(features, *key), self.heads)
+        found = F.linear(features, *query_features(query, key))
+        return found, features.to(found.dtype)
+
+    def _maps(self) -> list[Map]:
+        return split_map(self.project, self.widths)

@@ -1,0 +1,158 @@
+"""FF and JF, which with MS-TCN make TFEM: frames attend to each other as wholes, and joint by joint."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from amanet.model.attention import Features, Map, Mapped, attend, correlate, query_features, split_map, works_in_pieces
+from amanet.model.normalisation import BatchNorm, NormedLinear, map_and_normalise
+from amanet.model.piecewise import attend_over_time, convolve_frames
+
+
+class FrameFeatures(nn.Module):
+    r"""FF, frames as wholes (Eq. 12, Fig. 5b): the g frames of a group attend to each other.
+
+    .. math:: out = \sigma(BN(Concat_i(Softmax(Q_i K_i^T / \sqrt{d}) V_i) \Theta) + x)
+
+    =================  ============================================================  ==============
+    symbol             meaning                                                       here
+    =================  ============================================================  ==============
+    :math:`i`          group of g consecutive frames
+    :math:`Q_i, K_i`   (g, J C): a frame's joints and channels are one vector        ``project``
+    :math:`d`          J C
+    :math:`\Theta`     (R x 1) convolution over time, R = g                          ``theta``
+    =================  ============================================================  ==============
+
+    The last linear map of an attention and the first of a convolution are one, as are Q's and K's (:func:`query_features`), so that the
+    features themselves are keys and values. Where g does not divide the frames, the frames missing from the last group are masked.
+    """
+
+    def __init__(self, channels: int, group: int = 5) -> None:
+        super().__init__()
+        self.group = group
+        self.project = nn.Linear(channels, 3 * channels)
+        self.theta = nn.Conv2d(channels, channels, (group, 1), bias=False)
+        self.norm = BatchNorm(channels)
+
+    def forward(self, features: Features) -> Features:
+        query, key = self._groups(features)
+        groups = correlate_within(query, key, self._missing(features)) @ key
+        mixed = groups.flatten(1, 2)[:, : features.shape[1]].view(features.shape)
+        return F.relu_(self._convolve_and_normalise(mixed).add_(features))
+
+    def _convolve_and_normalise(self, mixed: Features) -> Features:
+        if self.training:
+            return self.norm(self._convolve(mixed, self.theta.weight))
+        weight, shift = self.norm.fold(self.theta.weight)
+        return self._convolve(mixed, weight, shift)
+
+    def _convolve(self, mixed: Features, theta: Tensor, shift: Tensor | None = None) -> Features:
+        """Theta of values that are mixed as features: (P (x W + b)) Theta = (P x) (W Theta) + b Theta, as the rows of P sum to one."""
+        weight, bias = self._maps()[2]
+        taps = theta[..., 0].permute(2, 1, 0)
+        bias = frames_within(mixed.shape[1], self.group, taps) @ (bias @ taps)
+        bias = bias if shift is None else bias + shift
+        taps = weight.t() @ taps
+        if works_in_pieces(mixed):
+            return convolve_frames(mixed, taps, bias)
+        before, after = (self.group - 1) // 2, self.group // 2
+        padded = F.pad(mixed, (0, 0, 0, 0, before, after))
+        return F.conv2d(padded.permute(0, 3, 1, 2), taps.permute(2, 1, 0)[..., None]).permute(0, 2, 3, 1) + bias[:, None]
+
+    def correlations(self, features: Features) -> Float[Tensor, "clip_body group group_frame group_frame"]:
+        """The correlation matrix of every group of frames."""
+        return correlate_within(*self._groups(features), self._missing(features))
+
+    def _maps(self) -> list[Map]:
+        return split_map(self.project, [self.project.in_features] * 3)
+
+    def _groups(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Queries, and the features as their keys, each (body, group, frame, vector): frames whose joints and channels are one vector."""
+        query, key, _ = self._maps()
+        found = F.linear(features, *query_features(query, key))
+        return self._cut(found), self._cut(features.to(found.dtype))
+
+    def _cut(self, frames: Features) -> Float[Tensor, "clip_body group group_frame vector"]:
+        return F.pad(frames, (0, 0, 0, 0, 0, self._missing(frames))).unflatten(1, (-1, self.group)).flatten(3)
+
+    def _missing(self, features: Features) -> int:
+        return -features.shape[1] % self.group
+
+
+def frames_within(frames: int, taps: int, like: Tensor) -> Float[Tensor, "frame tap"]:
+    """One where a tap of a convolution that keeps the frames falls on a frame, zero where it falls before the first or past the last."""
+    frame = torch.arange(frames, device=like.device)[:, None] + torch.arange(taps, device=like.device) - (taps - 1) // 2
+    return ((frame >= 0) & (frame < frames)).to(like.dtype)
+
+
+def correlate_within(query: Tensor, key: Tensor, missing: int) -> Float[Tensor, "clip_body group group_frame group_frame"]:
+    """Correlations of the frames of each group, the last ``missing`` frames of the last group masked."""
+    scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]))
+    if missing:
+        groups, frames = key.shape[1:3]
+        absent = torch.arange(groups * frames, device=key.device).view(groups, 1, frames) >= groups * frames - missing
+        scores = scores.masked_fill(absent, -torch.inf)
+    return torch.softmax(scores, dim=-1)
+
+
+class JointFeatures(nn.Module):
+    r"""JF, joints over time (Eq. 11, Fig. 5c): each joint attends to itself in all frames.
+
+    .. math:: out = \sigma(BN(Softmax(Q_j K_j^T / \sqrt{d}) V_j \Theta) + res)
+
+    ===================  ============================================================  ==================
+    symbol               meaning                                                       here
+    ===================  ============================================================  ==================
+    :math:`Q_j, K_j`     (T, C) of joint j                                             ``query``, ``memory``
+    :math:`\Theta`       (r x 1) convolution, r = 1, which may stride and widen        ``theta``
+    :math:`res`          identity, or a strided 1x1 convolution and BN                 ``residual``
+    ===================  ============================================================  ==================
+
+    Queries are computed only for the frames that the stride keeps, as the others are never read.
+    """
+
+    def __init__(self, channels: tuple[int, int], stride: int = 1) -> None:
+        super().__init__()
+        in_channels, out_channels = channels
+        self.stride = stride
+        self.query = nn.Linear(in_channels, in_channels)
+        self.memory = nn.Linear(in_channels, 2 * in_channels)
+        self.theta = nn.Linear(in_channels, out_channels, bias=False)
+        self.norm = BatchNorm(out_channels)
+        same = in_channels == out_channels and stride == 1
+        self.residual = nn.Identity() if same else NormedLinear(channels)
+
+    def forward(self, features: Features) -> Mapped:
+        kept = features[:, :: self.stride]
+        mixed = self._mix(*self._query_and_key(features))
+        return F.relu_(self._map_and_normalise(mixed).add_(self.residual(kept)))
+
+    def _mix(self, query: Tensor, features: Tensor) -> Float[Tensor, "clip_body kept_frame joint channel"]:
+        if works_in_pieces(query):
+            return attend_over_time(query, features)
+        by_joint = features.transpose(1, 2)
+        return attend(query.transpose(1, 2), by_joint, by_joint).transpose(1, 2)
+
+    def _map_and_normalise(self, mixed: Tensor) -> Mapped:
+        """Theta of values that are mixed as features: (P (x W + b)) Theta = (P x) (W Theta) + b Theta, as the rows of P sum to one."""
+        weight, bias = self._maps()[2]
+        theta = self.theta.weight
+        return map_and_normalise(theta @ weight, theta @ bias, self.norm, mixed)
+
+    def correlations(self, features: Features) -> Float[Tensor, "clip_body joint kept_frame frame"]:
+        """The correlation matrix of every joint."""
+        query, key = self._query_and_key(features)
+        return correlate(query.transpose(1, 2), key.transpose(1, 2))
+
+    def _query_and_key(self, features: Features) -> tuple[Tensor, Tensor]:
+        """The queries of the frames that are kept, and the features as their keys."""
+        query, key, _ = self._maps()
+        found = F.linear(features[:, :: self.stride], *query_features(query, key))
+        return found, features.to(found.dtype)
+
+    def _maps(self) -> list[Map]:
+        channels = self.query.in_features
+        return [(self.query.weight, self.query.bias), *split_map(self.memory, [channels, channels])]
