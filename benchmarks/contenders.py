@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -75,11 +75,19 @@ def our_amanet() -> Contender:
     return Contender("AMANet", module, lambda joints: module(joints, seen(joints)))
 
 
+def recomputing_amanet() -> Contender:
+    contender = our_amanet()
+    assert isinstance(contender.module, Network)
+    contender.module.recompute = True
+    return replace(contender, name="AMANet, recomputing")
+
+
 CONTENDERS: dict[str, Callable[[], Contender]] = {
     "published-msg3d": published_msg3d,
     "msg3d": our_msg3d,
     "literal-amanet": literal,
     "amanet": our_amanet,
+    "recomputing-amanet": recomputing_amanet,
 }
 
 

@@ -135,6 +135,7 @@ class Machine:
         checkpoint_minutes: a state is kept this often, and at the end of each epoch.
         evaluate_every: epochs between looks at the held-out clips; the last epoch is always evaluated.
         tensorboard: write TensorBoard events too.
+        recompute: compute what the gradient needs of each block again instead of keeping it: much less memory for a third more time.
     """
 
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -144,6 +145,7 @@ class Machine:
     checkpoint_minutes: float = 10.0
     evaluate_every: int = 5
     tensorboard: bool = False
+    recompute: bool = False
 
 
 def to_plain(value: Any) -> Any:

@@ -161,6 +161,7 @@ class _Training:
     def _build(self) -> None:
         torch.manual_seed(self.experiment.seed)
         network = self.card.build()
+        network.recompute = self.machine.recompute
         synchronise_statistics(network, self.experiment.synchronise_statistics and self.fabric.world_size > 1)
         trained = [weight for weight in network.parameters() if weight.requires_grad]
         optimizer = SGD(

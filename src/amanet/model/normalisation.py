@@ -1,6 +1,7 @@
 """Batch normalisation of features whose channels are the last axis, with statistics over one process or over all of them.
 
 Equal bodies of a batch need to be computed only once: within :func:`counting_copies` the statistics count each body as often as it occurs.
+A forward pass that is computed again for its gradient is seen once: within :func:`computing_again` the running statistics stand still.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from amanet.model.moments import Copies, normalise_copies
 
 _COPIES: ContextVar[Tensor | None] = ContextVar("copies", default=None)
+_AGAIN: ContextVar[bool] = ContextVar("again", default=False)
 
 
 @contextmanager
@@ -26,6 +28,17 @@ def counting_copies(copies: Copies | None) -> Iterator[None]:
         yield
     finally:
         _COPIES.reset(token)
+
+
+@contextmanager
+def computing_again(copies: Copies | None) -> Iterator[None]:
+    """Within it a forward pass that counted so many copies repeats itself, and no running statistics follow it."""
+    token = _AGAIN.set(True)
+    try:
+        with counting_copies(copies):
+            yield
+    finally:
+        _AGAIN.reset(token)
 
 
 def copies_of(features: Float[Tensor, "clip_body *rows channel"]) -> Copies:
@@ -53,10 +66,15 @@ class BatchNorm(nn.BatchNorm1d):
             return output
         # Rows seen as an image in channels-last memory: the kernels for that format are the fast ones, and nothing is copied.
         image = input.reshape(1, -1, 1, self.num_features).permute(0, 3, 1, 2)
-        if self.training and self.num_batches_tracked is not None:
+        mean, variance = self.running_mean, self.running_var
+        assert mean is not None
+        assert variance is not None
+        if _AGAIN.get():
+            mean, variance = mean.clone(), variance.clone()  # for the kernel to follow
+        elif self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         momentum = 0.1 if self.momentum is None else self.momentum
-        output = F.batch_norm(image, self.running_mean, self.running_var, self.weight, self.bias, self.training, momentum, self.eps)
+        output = F.batch_norm(image, mean, variance, self.weight, self.bias, self.training, momentum, self.eps)
         return output.permute(0, 2, 3, 1).reshape(input.shape)
 
     def synchronises(self) -> bool:
@@ -73,6 +91,8 @@ class BatchNorm(nn.BatchNorm1d):
 
     def track(self, mean: Float[Tensor, " channel"], variance: Float[Tensor, " channel"], rows: Tensor | float) -> None:
         """Let the running statistics follow those of a training step, whose variance is that of its rows."""
+        if _AGAIN.get():
+            return
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None

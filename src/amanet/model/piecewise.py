@@ -51,8 +51,9 @@ class _TimeAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (gradient,) = gradients
-        found = [torch.empty_like(each, memory_format=torch.contiguous_format) for each in ctx.saved_tensors]
-        for piece, part in _TimeAttention._parts(*ctx.saved_tensors):
+        query, features = ctx.saved_tensors
+        found = [torch.empty_like(each, memory_format=torch.contiguous_format) for each in (query, features)]
+        for piece, part in _TimeAttention._parts(query, features):
             of_query, of_key, of_value = part.gradients(_by_joint(gradient, piece).flatten(0, 1))[:3]
             for each, of_piece in zip(found, (of_query, of_key.add_(of_value)), strict=True):
                 _by_joint(each, piece).copy_(of_piece.view(_by_joint(each, piece).shape))
