@@ -15,7 +15,7 @@ from amanet.ablate import _changed, ablate, run_folder
 from amanet.ablation_result import TableResult
 from amanet.cli import main
 from amanet.data.store import ClipStore
-from amanet.errors import RunError
+from amanet.errors import ExperimentError, RunError, StoreError
 from amanet.experiment import Experiment, Machine, to_plain
 from amanet.fusion import join
 from amanet.metrics import Scores, top_k
@@ -172,6 +172,13 @@ def test_a_training_that_fails_leaves_the_others_alone(store: ClipStore, tmp_pat
     assert (result.rows[0].mean, result.rows[0].seeds) == (None, ())
     assert result.rows[1].mean is not None
     assert "not trained" in (tmp_path / "mine.md").read_text()
+
+
+def test_data_that_do_not_fit_are_said_before_anything_is_written(store: ClipStore, tmp_path: Path) -> None:
+    for folds, where, error in ((("utd-mhad",), store.path, ExperimentError), ((), tmp_path / "nowhere", StoreError)):
+        with pytest.raises(error):
+            ablate("table9", tmp_path / "out", replace(tiny_experiment(store), store=where), ON_CPU, folds=folds)
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_foreign_run_is_not_written_over(store: ClipStore, tmp_path: Path) -> None:

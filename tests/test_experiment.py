@@ -16,7 +16,7 @@ from amanet.model import BlockConfig, NetworkConfig
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
-SMALL = ["nucla", "sbu", "utd-mhad-short", "utd-mhad-small", "utd-mhad"]
+SMALL = ["nucla", "sbu-small", "sbu", "utd-mhad-short", "utd-mhad-small", "utd-mhad"]
 
 CHANGED = Experiment(
     benchmark="ntu120-xset",

@@ -153,14 +153,15 @@ def test_what_cannot_be_reported_is_said(small: Path, tmp_path: Path) -> None:
 
 
 def test_tables_of_other_trainings_are_not_compared(tmp_path: Path) -> None:
-    """Two recipes in one folder, and a second folder of the first recipe: three sections, each with its own pictures."""
+    """Two recipes in one folder, and another of the first recipe: three sections under their folders, with pictures of their own."""
     other = fabricate_result("table8")
     other = replace(other, example=replace(other.example, recipe=replace(other.example.recipe, epochs=9)))
     write_result(fabricate_result("fig7"), tmp_path / "one")
     write_result(other, tmp_path / "one")
-    write_result(fabricate_result("fig7"), tmp_path / "two")
-    written = report(tmp_path / "results.md", [tmp_path / "one", tmp_path / "two"])
-    assert [row[0] for row in rows_of(tmp_path / "results.md", "## What was trained")] == ["ntu60-xsub", "ntu60-xsub (2)", "ntu60-xsub (3)"]
+    write_result(fabricate_result("fig7"), tmp_path / "ntu60-xsub-two")
+    written = report(tmp_path / "results.md", [tmp_path / "one", tmp_path / "ntu60-xsub-two"])
+    names = ["ntu60-xsub-one", "ntu60-xsub-one-2", "ntu60-xsub-two"]
+    assert [row[0] for row in rows_of(tmp_path / "results.md", "## What was trained")] == names
     assert len({path.name for path in written}) == len(written) == 5
 
 

@@ -13,6 +13,8 @@ from amanet.ablation import Row, Table, load_table, table_names
 from amanet.ablation_result import RowResult, SeedResult, TableResult
 from amanet.checkpoint import make_folder, write_file
 from amanet.cost import count_operations
+from amanet.data.dataset import split_rows
+from amanet.data.published import get_benchmark
 from amanet.data.store import ClipStore
 from amanet.errors import ExperimentError, RunError
 from amanet.experiment import Experiment, Machine, to_plain
@@ -50,13 +52,17 @@ def ablate(
         jobs: trainings at once.
 
     Raises:
-        ExperimentError: a table or one of its settings does not exist.
+        ExperimentError: a table or one of its settings does not exist, or the store does not hold the benchmark's clips.
+        StoreError: the store cannot be read.
         RunError: trainings failed; the tables are written without them.
     """
     if not seeds or jobs < 1:
         raise ExperimentError("there is nothing to train", expected="one seed or more, one job or more", got=f"seeds {seeds}, {jobs} jobs")
     tables = [load_table(name) for name in (table_names() if table == "all" else [table])]
     benchmarks = folds or (experiment.benchmark,)
+    store = ClipStore.open(experiment.store)
+    for benchmark in benchmarks:
+        split_rows(store, get_benchmark(benchmark), experiment.validation_performers)
     wanted = {each.name: _experiments(each, experiment, seeds, benchmarks) for each in tables}
     trained = [each for experiments in wanted.values() for each in experiments.values()]
     trained.sort(key=lambda each: seeds.index(each.seed))  # all tables of one seed come before the next seed

@@ -1,6 +1,5 @@
 """The verb ``report``: the tables of several ablations on one page, what they say about the paper's claims, and their pictures."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -122,21 +121,41 @@ class _Section:
 
 
 def _sections(ablations: Sequence[Path]) -> list[_Section]:
-    """Every folder's tables, parted where they were trained in other ways; names that come twice are numbered."""
-    found: list[_Section] = []
-    times: Counter[str] = Counter()
-    for folder in ablations:
-        for _, alike in groupby(sorted(_read(folder), key=_setup), key=_setup):
-            results = sorted(alike, key=_place)
-            first, *others = results[0].benchmarks
-            split = get_benchmark(first)
-            folds_of = OWN if isinstance(split, OwnBenchmark) else split.dataset.name
-            slug = folds_of if others else first
-            title = f"{slug}, mean over {len(others) + 1} folds" if others else slug
-            times[slug] += 1
-            again = times[slug]
-            found.append(_Section(title, slug, results) if again == 1 else _Section(f"{title} ({again})", f"{slug}-{again}", results))
-    return found
+    """Every folder's tables, parted where they were trained in other ways."""
+    alike = [
+        (folder, sorted(results, key=_place))
+        for folder in ablations
+        for _, results in groupby(sorted(_read(folder), key=_setup), key=_setup)
+    ]
+    data = [_data(results[0]) for _, results in alike]
+    names = _tell_apart(
+        [name if data.count(name) == 1 else _in_folder(name, folder) for name, (folder, _) in zip(data, alike, strict=True)]
+    )
+    return [_Section(name + _folds(results[0]), name, results) for name, (_, results) in zip(names, alike, strict=True)]
+
+
+def _data(result: TableResult) -> str:
+    """The benchmark, or the data set of which there are several folds."""
+    first, *others = result.benchmarks
+    split = get_benchmark(first)
+    if not others:
+        return first
+    return OWN if isinstance(split, OwnBenchmark) else split.dataset.name
+
+
+def _folds(result: TableResult) -> str:
+    count = len(result.benchmarks)
+    return f", mean over {count} folds" if count > 1 else ""
+
+
+def _in_folder(data: str, folder: Path) -> str:
+    name = folder.resolve().name
+    return name if name.startswith(data) else f"{data}-{name}"
+
+
+def _tell_apart(names: Sequence[str]) -> list[str]:
+    """Names that come again are numbered."""
+    return [f"{name}-{again}" if (again := names[: index + 1].count(name)) > 1 else name for index, name in enumerate(names)]
 
 
 def _read(folder: Path) -> list[TableResult]:
