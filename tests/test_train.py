@@ -22,7 +22,8 @@ from amanet.evaluate import evaluate
 from amanet.experiment import Experiment, Machine, Recipe, read_experiment, write_experiment
 from amanet.metrics import Scores
 from amanet.skeleton import SkeletonClip
-from amanet.train import balanced_weights, resume, train
+from amanet.train import resume, train
+from amanet.training_step import balanced_weights
 from fabricate.runs import TINY_RECIPE, TINY_SAMPLING, tiny_experiment, tiny_store, weights_digest
 from fabricate.stores import fabricate_clip, ntu_samples, write_store
 

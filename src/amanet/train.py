@@ -15,11 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from lightning_fabric.utilities import rank_zero_only
-from torch import Tensor
-from torch.nn import functional as F
 from torch.optim import SGD
 
 from amanet.checkpoint import StateFolder, make_folder, write_file
@@ -36,8 +33,8 @@ from amanet.metrics import Accuracy, Scores, accuracy
 from amanet.model import Network, synchronise_statistics
 from amanet.progress import TrainingDisplay
 from amanet.scoring import score_clips, score_source
-from amanet.skeleton import ClipBatch
 from amanet.trained import NetworkCard, save_trained
+from amanet.training_step import StepSum, TrainingStep, balanced_weights, sum_over_processes
 
 LOCK_FILE = ".training"
 
@@ -53,6 +50,14 @@ class Place:
     correct: float = 0.0
     clips: float = 0.0
     records: list[dict[str, Any]] = field(default_factory=list)
+
+    def count(self, step: StepSum) -> None:
+        """Sum up another batch."""
+        self.batch += 1
+        self.steps += 1
+        self.loss += step.loss
+        self.correct += step.correct
+        self.clips += step.clips
 
     def next_epoch(self) -> None:
         """Begin another epoch."""
@@ -178,9 +183,10 @@ class _Training:
             part: ClipDataset(self.store, rows, self.experiment.sampling, self.experiment.seed, training=part == "train")
             for part, rows in self.rows.items()
         }
-        self.class_weights: Tensor | None = None
+        weights = None
         if self.recipe.balance == "weights":
-            self.class_weights = balanced_weights(self.datasets["train"].labels, len(self.card.class_names)).to(self.fabric.device)
+            weights = balanced_weights(self.datasets["train"].labels, len(self.card.class_names)).to(self.fabric.device)
+        self.step = TrainingStep(self.fabric, self.network, self.optimizer, self.recipe, weights)
 
     # -- one epoch ------------------------------------------------------------------------------------------------------------------
 
@@ -195,9 +201,10 @@ class _Training:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             torch.manual_seed(_step_seed(self.experiment.seed, place.epoch, place.batch, self.fabric.global_rank))
-            self._step(batch)
-            place.batch += 1
-            place.steps += 1
+            taken = self.step.take(batch)
+            if taken.any_bad:
+                self._stop_training(taken.bad)
+            place.count(taken)
             self.display.step(place.loss / place.clips, place.correct / place.clips, rate)
             stops = self._any_process(self.stop_request.asked)
             due = self._any_process(time.monotonic() - last_saved > 60 * self.machine.checkpoint_minutes)
@@ -206,38 +213,6 @@ class _Training:
                 last_saved = time.monotonic()
                 if stops:
                     raise KeyboardInterrupt
-
-    def _step(self, batch: ClipBatch) -> None:
-        """One optimiser step: the batch's mean gradient over all devices and micro batches."""
-        batch = batch.to(self.fabric.device, non_blocking=True)
-        clips = self._sum_over_processes(float(len(batch)))
-        share = math.ceil(math.ceil(clips / self.fabric.world_size) / self.recipe.micro_batch)
-        pieces = np.array_split(np.arange(len(batch)), share)
-        loss_sum, correct = torch.zeros((), device=self.fabric.device), torch.zeros((), device=self.fabric.device)
-        bad: list[str] = []
-        for index, piece in enumerate(pieces):
-            part = batch.select(slice(int(piece[0]), int(piece[-1]) + 1))
-            waits = index < len(pieces) - 1 and self.fabric.world_size > 1
-            with self.fabric.no_backward_sync(self.network) if waits else nullcontext():
-                logits = self.network(part.joints, part.present)
-                logits = logits.float() if logits.dtype == torch.bfloat16 else logits
-                losses = F.cross_entropy(logits, part.label, reduction="none", label_smoothing=self.recipe.label_smoothing)
-                if self.class_weights is not None:
-                    losses = losses * self.class_weights[part.label]
-                # Processes average their gradients, so each counts its clips against an even share.
-                self.fabric.backward(losses.sum() * (self.fabric.world_size / clips))
-            bad += _not_finite(part, losses)
-            loss_sum += losses.detach().sum()
-            correct += (logits.argmax(-1) == part.label).sum()
-        if self._sum_over_processes(float(len(bad))):
-            self._stop_training(bad)
-        if self.recipe.clip_gradient is not None:
-            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.recipe.clip_gradient)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.place.loss += self._sum_over_processes(loss_sum.item())
-        self.place.correct += self._sum_over_processes(correct.item())
-        self.place.clips += clips
 
     def _end_epoch(self) -> None:
         place = self.place
@@ -301,16 +276,9 @@ class _Training:
         samples = self.datasets[part].samples
         return score_clips(self.fabric, self.network, self._loader(part, shuffle=False), self.card.class_names, source, samples)
 
-    def _sum_over_processes(self, value: float) -> float:
-        if self.fabric.world_size == 1:
-            return value
-        total = torch.tensor(value, dtype=torch.float64, device=self.fabric.device)
-        torch.distributed.all_reduce(total)
-        return total.item()
-
     def _any_process(self, yes: bool) -> bool:
         """Whether any process says yes: all of them learn it, as all of them must save or stop together."""
-        return self._sum_over_processes(float(yes)) > 0
+        return sum_over_processes(self.fabric, float(yes)) > 0
 
     def _stop_training(self, bad: list[str]) -> None:
         states = self.states.files()
@@ -352,20 +320,5 @@ def num_batches(clips: int, batch_size: int) -> int:
     return math.ceil(clips / batch_size)
 
 
-def balanced_weights(labels: Int[np.ndarray, " clip"], num_classes: int) -> Float[Tensor, " class"]:
-    """N / (C n) of each class of n clips, for N clips of C classes; their mean over the clips is 1. A class without a clip has 0."""
-    counts = np.bincount(labels, minlength=num_classes)
-    weights = np.divide(len(labels), np.count_nonzero(counts) * counts, out=np.zeros(num_classes), where=counts > 0)
-    return torch.from_numpy(weights.astype(np.float32))
-
-
 def _step_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, batch, rank]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _not_finite(batch: ClipBatch, losses: Tensor) -> list[str]:
-    """The clips whose loss is not finite."""
-    if bool(losses.detach().sum().isfinite()):
-        return []
-    wrong = (~losses.detach().isfinite()).tolist()
-    return [sample for sample, is_wrong in zip(batch.sample, wrong, strict=True) if is_wrong]

@@ -1,0 +1,114 @@
+"""One step of training: the mean gradient of a batch over all devices and micro batches, and the optimiser's move."""
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
+from torch import Tensor
+from torch.nn import functional as F
+
+from amanet.experiment import Recipe
+from amanet.skeleton import ClipBatch
+
+
+@dataclass(frozen=True)
+class StepSum:
+    """What a step saw, over all processes: the sum of the losses, clips that were right, clips; and names of clips without a finite loss.
+
+    ``bad`` names those of this process; ``any_bad`` is known to all of them.
+    """
+
+    loss: float
+    correct: float
+    clips: float
+    bad: list[str]
+    any_bad: bool
+
+
+class TrainingStep:
+    """Takes a batch, a share of it in each process, and moves the weights; a batch with a loss that is not finite moves nothing.
+
+    Args:
+        fabric: the devices.
+        network: gives logits of joints and presence.
+        optimizer: of its weights.
+        recipe: loss, micro batches, bound of the gradient.
+        class_weights: of each class in the loss; None weighs all alike.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        network: _FabricModule,
+        optimizer: _FabricOptimizer,
+        recipe: Recipe,
+        class_weights: Float[Tensor, " class"] | None,
+    ) -> None:
+        self.fabric, self.network, self.optimizer, self.recipe = fabric, network, optimizer, recipe
+        self.class_weights = class_weights
+
+    def take(self, batch: ClipBatch) -> StepSum:
+        """One move of the optimiser, unless a loss is not finite."""
+        batch = batch.to(self.fabric.device, non_blocking=True)
+        clips = sum_over_processes(self.fabric, float(len(batch)))
+        count = math.ceil(math.ceil(clips / self.fabric.world_size) / self.recipe.micro_batch)
+        pieces = np.array_split(np.arange(len(batch)), count)
+        loss, correct = torch.zeros((), device=self.fabric.device), torch.zeros((), device=self.fabric.device)
+        bad: list[str] = []
+        for index, piece in enumerate(pieces):
+            part = batch.select(slice(int(piece[0]), int(piece[-1]) + 1))
+            waits = index < len(pieces) - 1 and self.fabric.world_size > 1
+            with self.fabric.no_backward_sync(self.network) if waits else nullcontext():
+                logits, losses = self._losses(part)
+                # Processes average their gradients, so each counts its clips against an even share.
+                self.fabric.backward(losses.sum() * (self.fabric.world_size / clips))
+            bad += _not_finite(part, losses)
+            loss += losses.detach().sum()
+            correct += (logits.argmax(-1) == part.label).sum()
+        any_bad = sum_over_processes(self.fabric, float(len(bad))) > 0
+        if not any_bad:
+            self._move()
+        return StepSum(
+            sum_over_processes(self.fabric, loss.item()), sum_over_processes(self.fabric, correct.item()), clips, bad, any_bad=any_bad
+        )
+
+    def _losses(self, part: ClipBatch) -> tuple[Float[Tensor, "clip class"], Float[Tensor, " clip"]]:
+        logits = self.network(part.joints, part.present)
+        logits = logits.float() if logits.dtype == torch.bfloat16 else logits
+        losses = F.cross_entropy(logits, part.label, reduction="none", label_smoothing=self.recipe.label_smoothing)
+        return logits, losses if self.class_weights is None else losses * self.class_weights[part.label]
+
+    def _move(self) -> None:
+        if self.recipe.clip_gradient is not None:
+            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.recipe.clip_gradient)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def sum_over_processes(fabric: Fabric, value: float) -> float:
+    """The sum of every process's value, which each of them learns."""
+    if fabric.world_size == 1:
+        return value
+    total = torch.tensor(value, dtype=torch.float64, device=fabric.device)
+    torch.distributed.all_reduce(total)
+    return total.item()
+
+
+def balanced_weights(labels: Int[np.ndarray, " clip"], num_classes: int) -> Float[Tensor, " class"]:
+    """N / (C n) of each class of n clips, for N clips of C classes; their mean over the clips is 1. A class without a clip has 0."""
+    counts = np.bincount(labels, minlength=num_classes)
+    weights = np.divide(len(labels), np.count_nonzero(counts) * counts, out=np.zeros(num_classes), where=counts > 0)
+    return torch.from_numpy(weights.astype(np.float32))
+
+
+def _not_finite(batch: ClipBatch, losses: Tensor) -> list[str]:
+    """The clips whose loss is not finite."""
+    if bool(losses.detach().sum().isfinite()):
+        return []
+    wrong = (~losses.detach().isfinite()).tolist()
+    return [sample for sample, is_wrong in zip(batch.sample, wrong, strict=True) if is_wrong]
