@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def wait(device: str) -> None:
 
 
 def ceilings(figures: Figures, device: str, side: int) -> None:
-    def product(kind: torch.dtype) -> float:
+    def multiply(kind: torch.dtype) -> float:
         left, right = torch.randn(2, side, side, device=device, dtype=kind)
         return 2 * side**3 / seconds(lambda: left @ right, device, 5) / 1e12
 
@@ -76,8 +77,8 @@ def ceilings(figures: Figures, device: str, side: int) -> None:
         target = torch.empty_like(source)
         return 8 * source.numel() / seconds(lambda: target.copy_(source), device, 5) / 1e9
 
-    figures.take("matrix product, float32, TFLOP/s", lambda: product(torch.float32))
-    figures.take("matrix product, bfloat16, TFLOP/s", lambda: product(torch.bfloat16))
+    figures.take("matrix product, float32, TFLOP/s", lambda: multiply(torch.float32))
+    figures.take("matrix product, bfloat16, TFLOP/s", lambda: multiply(torch.bfloat16))
     figures.take("copy, read and written, GB/s", copy)
 
 
@@ -121,14 +122,14 @@ class Rate:
 
 
 def memory(figures: Figures, batch: int, frames: int) -> None:
-    for half in (False, True):
+    for key, half in product(("amanet", "recomputing-amanet"), (False, True)):
 
-        def peak(half: bool = half) -> float:
+        def peak(key: str = key, half: bool = half) -> float:
             torch.cuda.reset_peak_memory_stats()
-            Rate("amanet", "cuda", batch, frames, half=half, compiled=False).train()
+            Rate(key, "cuda", batch, frames, half=half, compiled=False).train()
             return torch.cuda.max_memory_allocated() / 2**30
 
-        figures.take(f"amanet, {'bf16' if half else 'fp32'}, batch {batch}: peak memory of a training step, GiB", peak)
+        figures.take(f"{key}, {'bf16' if half else 'fp32'}, batch {batch}: peak memory of a training step, GiB", peak)
 
 
 def epoch(figures: Figures, folder: Path, device: str, performers: int, frames: int) -> None:

@@ -57,8 +57,11 @@ def _fused_is_faster(query: Tensor, value: Tensor, bias: Tensor | None) -> bool:
 
 
 def works_in_pieces(features: Tensor) -> bool:
-    """Whether a module takes its work apart by hand (:mod:`amanet.model.piecewise`), which pays where a cache is to be kept filled."""
-    return features.device.type == "cpu"
+    """Whether a module takes its work apart by hand (:mod:`amanet.model.piecewise`), which pays where a cache is to be kept filled.
+
+    A compiler is left to do it by itself.
+    """
+    return features.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def query_features(query: Map, key: Map) -> Map:

@@ -41,9 +41,17 @@ def computing_again(copies: Copies | None) -> Iterator[None]:
         _AGAIN.reset(token)
 
 
+def _counted_copies() -> Copies | None:
+    return None if torch.compiler.is_compiling() else _COPIES.get()  # a compiled graph knows no context
+
+
+def _computes_again() -> bool:
+    return not torch.compiler.is_compiling() and _AGAIN.get()
+
+
 def copies_of(features: Float[Tensor, "clip_body *rows channel"]) -> Copies:
     """How many equal bodies each body of the features stands for."""
-    copies = _COPIES.get()
+    copies = _counted_copies()
     return torch.ones(len(features), device=features.device) if copies is None else copies  # bfloat16 cannot count to 257
 
 
@@ -59,7 +67,7 @@ class BatchNorm(nn.BatchNorm1d):
     def forward(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         if self.synchronises():
             return self._forward_synchronised(input)
-        if self.training and _COPIES.get() is not None:
+        if self.training and _counted_copies() is not None:
             copies = copies_of(input)
             output, mean, variance = normalise_copies(input, self.weight, self.bias, copies, self.eps)
             self.track(mean, variance, float(copies.sum()) * input[0, ..., 0].numel())
@@ -69,7 +77,7 @@ class BatchNorm(nn.BatchNorm1d):
         mean, variance = self.running_mean, self.running_var
         assert mean is not None
         assert variance is not None
-        if _AGAIN.get():
+        if _computes_again():
             mean, variance = mean.clone(), variance.clone()  # for the kernel to follow
         elif self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
@@ -91,7 +99,7 @@ class BatchNorm(nn.BatchNorm1d):
 
     def track(self, mean: Float[Tensor, " channel"], variance: Float[Tensor, " channel"], rows: Tensor | float) -> None:
         """Let the running statistics follow those of a training step, whose variance is that of its rows."""
-        if _AGAIN.get():
+        if _computes_again():
             return
         assert self.running_mean is not None
         assert self.running_var is not None
