@@ -74,7 +74,7 @@ class SFEM(nn.Module):
 
     def forward(self, features: Features) -> Mapped:
         query, key = self._query_and_key(features)
-        value_map = self._maps()[2]
+        _, _, value_map = self._maps()
         value = F.linear(features, *value_map)
         folds = not self.training and self.joins == "scores"  # correlations that sum to one pass the shift of BN on
         theta, shift = self.norm.fold(self.theta.weight) if folds else (self.theta.weight, None)

@@ -82,7 +82,8 @@ class STFEM(nn.Module):
 
     def forward(self, features: Features) -> Mapped:
         query, key, value = self.project(features).split(self.widths, dim=-1)
-        mapped = map_values(self.theta.weight, None, split_map(self.project, self.widths)[2], features, value)
+        _, _, value_map = split_map(self.project, self.widths)
+        mapped = map_values(self.theta.weight, None, value_map, features, value)
         if works_in_pieces(features) and not self.norm.synchronises():
             options = WindowOptions(self.window, self.stride, self.joins == "scores", self.heads, self.norm.eps)
             graph = self.weight * self.graph

@@ -51,7 +51,7 @@ class FrameFeatures(nn.Module):
 
     def _convolve(self, mixed: Features, theta: Tensor, shift: Tensor | None = None) -> Features:
         """Theta of values that are mixed as features: (P (x W + b)) Theta = (P x) (W Theta) + b Theta, as the rows of P sum to one."""
-        weight, bias = self._maps()[2]
+        _, _, (weight, bias) = self._maps()
         taps = theta[..., 0].permute(2, 1, 0)
         bias = frames_within(mixed.shape[1], self.group, taps) @ (bias @ taps)
         bias = bias if shift is None else bias + shift
@@ -111,7 +111,8 @@ class JointFeatures(nn.Module):
     :math:`res`          identity, or a strided 1x1 convolution and BN                 ``residual``
     ===================  ============================================================  ==================
 
-    Queries are computed only for the frames that the stride keeps, as the others are never read.
+    The features themselves are keys and values, as in FF. Queries are computed only for the frames that the stride keeps, as the others
+    are never read.
     """
 
     def __init__(self, channels: tuple[int, int], stride: int = 1) -> None:
@@ -138,7 +139,7 @@ class JointFeatures(nn.Module):
 
     def _map_and_normalise(self, mixed: Tensor) -> Mapped:
         """Theta of values that are mixed as features: (P (x W + b)) Theta = (P x) (W Theta) + b Theta, as the rows of P sum to one."""
-        weight, bias = self._maps()[2]
+        _, _, (weight, bias) = self._maps()
         theta = self.theta.weight
         return map_and_normalise(theta @ weight, theta @ bias, self.norm, mixed)
 
