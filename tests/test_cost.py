@@ -1,5 +1,8 @@
 """What a network costs, against a count by hand of every matrix product and convolution."""
 
+import re
+import subprocess
+import sys
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -7,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from amanet.cost import cost, count_operations, report
+from amanet.cost import PEAK_RESET, cost, count_operations, report
 from amanet.errors import ExperimentError, LayoutError
 from amanet.model import BlockConfig, Network, NetworkConfig
 from amanet.skeleton import load_layout
@@ -106,6 +109,17 @@ def test_what_cost_finds_and_reports() -> None:
     assert f"{found.parameters:,} parameters" in text
     assert f"{found.flops['all'] / 1e9:.2f} GFLOP a clip" in text
     assert all(name in text for name in found.flops if name != "all")
+
+
+@pytest.mark.skipif(not PEAK_RESET.exists(), reason="only Linux tells a process its peak memory")
+def test_memory_of_a_step() -> None:
+    """In a new process, as an old one has memory at hand."""
+    sizes = ["--network.width", "24", "--frames", "200", "--batch", "4", "--repeats", "1"]
+    done = subprocess.run([sys.executable, "-m", "amanet.cli", "cost", *sizes], capture_output=True, text=True, check=True)
+    found = re.search(r"a training step takes (\d+\.\d\d) GiB", done.stdout)
+    assert found
+    features = 4 * 2 * 200 * 25 * 24 * 4 / 2**30  # of one block, in float32
+    assert 20 * features < float(found[1]) < 400 * features
 
 
 def test_learned_weights_are_counted() -> None:

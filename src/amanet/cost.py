@@ -1,9 +1,11 @@
 """The verb ``cost``: weights, operations and time of a network on this machine."""
 
+import gc
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -14,6 +16,8 @@ from amanet.errors import ExperimentError
 from amanet.model import Network, NetworkConfig
 from amanet.skeleton import Stream, load_layout
 
+PEAK_RESET, PROCESS_STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+"""Where Linux resets and tells the peak memory of this process."""
 PART = re.compile(r"Network\.blocks\.\d+(\.(path|windows)\.\w+|\.tail)?")
 """The counted modules that a report lists: blocks, and what fills their slots."""
 
@@ -27,6 +31,8 @@ class Cost:
         flops: operations of one clip's forward pass, in all and by part.
         inference: forward pass of a batch.
         training: forward and backward pass of a batch.
+        memory: bytes that a training step adds at its peak, weights' gradients included; None where the system does not say (a CPU
+            outside of Linux).
         batch: clips of it.
         ceiling: operations a second of a large matrix product on this machine, in the same run.
     """
@@ -35,6 +41,7 @@ class Cost:
     flops: dict[str, float]
     inference: float
     training: float
+    memory: int | None
     batch: int
     ceiling: float
 
@@ -85,11 +92,13 @@ def cost(
         F.cross_entropy(made(joints), labels).backward()
         made.zero_grad()
 
+    memory = _peak_memory(train, device)  # first, as memory that was used before is not given back
     return Cost(
         parameters=sum(weight.numel() for weight in made.parameters() if weight.requires_grad),
         flops=count_operations(made, joints[:1]),
         inference=_time(infer, repeats, device),
         training=_time(train, repeats, device),
+        memory=memory,
         batch=batch,
         ceiling=_matrix_product_rate(device, repeats),
     )
@@ -136,6 +145,28 @@ def _time(step: Callable[[], None], repeats: int, device: str) -> float:
     return median(times)
 
 
+def _peak_memory(step: Callable[[], None], device: str) -> int | None:
+    """What a step adds to the memory in use, at its peak."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        return torch.cuda.max_memory_allocated() - before
+    if not PEAK_RESET.exists():
+        return None
+    gc.collect()
+    PEAK_RESET.write_text("5")  # the peak becomes what is in use now
+    before = _resident_peak()
+    step()
+    return _resident_peak() - before
+
+
+def _resident_peak() -> int:
+    """The highest resident set of this process, in bytes, as Linux tells it in kibibytes."""
+    lines = PROCESS_STATUS.read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
 def _wait(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
@@ -164,6 +195,6 @@ def report(found: Cost) -> str:
         *(f"  {name:<24} {flops / 1e9:8.2f}  {flops / total:6.1%}" for name, flops in parts.items()),
         f"inference {clip_ms[0]:.0f} ms a clip, {share:.0%} of the {found.ceiling / 1e9:.0f} GFLOP/s that a matrix product reaches here",
         f"training  {clip_ms[1]:.0f} ms a clip, {training_share:.0%} of it if a step is three forward passes",
-        f"batches of {found.batch} clips",
+        f"batches of {found.batch} clips" + ("" if found.memory is None else f"; a training step takes {found.memory / 2**30:.2f} GiB"),
     ]
     return "\n".join(lines)
