@@ -156,6 +156,8 @@ def augment(clip: SkeletonClip, layout: SkeletonLayout, sampling: ClipSampling, 
     angles = np.radians(rng.uniform(-1, 1, size=3) * sampling.rotate)
     factor = 1 + rng.uniform(-1, 1) * sampling.scale
     flip = sampling.mirror and rng.uniform() < 0.5
+    if not flip and sampling.rotate == sampling.scale == 0:
+        return clip
     axes = layout.num_axes
     if axes == 2:
         angles[:2] = 0
@@ -165,8 +167,6 @@ def augment(clip: SkeletonClip, layout: SkeletonLayout, sampling: ClipSampling, 
     if flip:
         change = change @ np.diag([-1, 1, 1])
         joints, present = joints[:, :, list(layout.mirror)], present[:, :, list(layout.mirror)]
-    elif sampling.rotate == sampling.scale == 0:
-        return clip
     changed = joints.reshape(-1, 3) @ change.T.astype(np.float32)
     return SkeletonClip(clip.sample, changed.reshape(joints.shape), present, clip.label)
 

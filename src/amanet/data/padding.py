@@ -11,4 +11,4 @@ def replay(clip: SkeletonClip, frames: int) -> SkeletonClip:
         chosen = np.arange(frames) % clip.num_frames
     else:
         chosen = np.arange(frames) * (clip.num_frames - 1) // max(frames - 1, 1)
-    return clip.with_joints(clip.joints[:, chosen], clip.present[:, chosen])
+    return SkeletonClip(clip.sample, clip.joints[:, chosen], clip.present[:, chosen], clip.label)
