@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.spatial.transform import Rotation
@@ -124,6 +124,8 @@ def test_stgcn_equals_its_description_with_any_number_of_people(numbers: list[in
     rng = np.random.default_rng(seed)
     frames = [rng.uniform(0.001, 1, (number, 18, 3)) * (rng.uniform(size=(number, 18, 1)) < 0.8) for number in numbers]
     frames[0] = rng.uniform(0.001, 1, (1, 18, 3))
+    sums = [bodies[:, :, 2].round(3).sum(axis=1).round(3) for bodies in frames]
+    assume(all(len(set(each)) == len(each) for each in sums))  # of people who are equally sure, rounding decides who comes first
     document = kinetics_document(frames, 0)
     clip = as_stgcn(read_kinetics(json.dumps(document).encode(), "a.json", get_dataset("kinetics").class_names), KINETICS18)
     expected = stgcn_recipe.prepare(document)
