@@ -14,10 +14,9 @@ import time
 from collections.abc import Callable
 
 import torch
-from contenders import CONTENDERS, draw
+from contenders import CONTENDERS, Contender, draw
 
-from amanet.cost import count_operations
-from amanet.model import Network
+from amanet.cost import counter
 
 FIRST = "published-msg3d"
 SIDE = 2048
@@ -35,6 +34,14 @@ def ceiling() -> float:
     return 2 * SIDE**3 / min(seconds(lambda: left @ right) for _ in range(3))
 
 
+def count_operations(contender: Contender, joints: torch.Tensor) -> float:
+    """Operations of one clip's forward pass."""
+    contender.module.eval()
+    with torch.inference_mode(), counter() as found:
+        contender.logits(joints)
+    return float(found.get_total_flops())
+
+
 def compare(batch: int, frames: int, turns: int, alone: int) -> None:
     contenders = {key: make() for key, make in CONTENDERS.items()}
     joints, labels = draw(batch, frames, alone=alone)
@@ -42,9 +49,7 @@ def compare(batch: int, frames: int, turns: int, alone: int) -> None:
         "training step": {key: (lambda each=each: each.train_step(joints, labels)) for key, each in contenders.items()},
         "inference": {key: (lambda each=each: each.infer(joints)) for key, each in contenders.items()},
     }
-    network = contenders["amanet"].module
-    assert isinstance(network, Network)
-    operations = count_operations(network, joints[:1])["all"]
+    operations = {key: count_operations(each, joints[:1]) for key, each in contenders.items()}
     clips = f"{batch} clips, {alone} of one body and {batch - alone} of two, {frames} frames, 25 joints"
     print(f"{clips}; float32, {torch.get_num_threads()} threads, torch {torch.__version__}")
     for what, by_key in works.items():
@@ -60,9 +65,9 @@ def compare(batch: int, frames: int, turns: int, alone: int) -> None:
         for key, took in times.items():
             ratios = [slow / fast for slow, fast in zip(times[FIRST], took, strict=True)]
             spread = f"{statistics.median(ratios):5.2f}  {min(ratios):5.2f}  {max(ratios):5.2f}"
-            print(f"  {contenders[key].name:<24} {statistics.median(took):7.3f}  {spread}")
+            print(f"  {contenders[key].name:<24} {statistics.median(took):7.3f}  {spread}  {operations[key] / 1e9:5.1f} GFLOP, forward")
         passes = 3 if what == "training step" else 1
-        reached = [passes * operations / took / top for took, top in zip(times["amanet"], ceilings[1:], strict=True)]
+        reached = [passes * operations["amanet"] / took / top for took, top in zip(times["amanet"], ceilings[1:], strict=True)]
         over_literal = [slow / fast for slow, fast in zip(times["literal-amanet"], times["amanet"], strict=True)]
         print(f"  AMANet is {statistics.median(over_literal):.2f} times as fast as to the letter")
         if not alone:  # else it computes less than what was counted

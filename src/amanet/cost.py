@@ -32,7 +32,7 @@ class Cost:
         inference: forward pass of a batch.
         training: forward and backward pass of a batch.
         memory: bytes that a training step adds at its peak, weights' gradients included; None where the system does not say (a CPU
-            outside of Linux).
+            outside of Linux, or in a container that hides it).
         batch: clips of it.
         ceiling: operations a second of a large matrix product on this machine, in the same run.
     """
@@ -105,23 +105,26 @@ def cost(
 
 
 def count_operations(network: Network, joints: torch.Tensor) -> dict[str, float]:
-    """Operations of a forward pass, in all and by part of the network.
-
-    The counter does not know PyTorch's fused attention for CPUs; it is counted as the two matrix products that it is. Nor does it know
-    products added to what is there.
-    """
+    """Operations of a forward pass, in all and by part of the network."""
     network.eval()
+    with torch.inference_mode(), counter() as found:
+        network(joints)
+    parts: dict[str, float] = {"all": float(found.get_total_flops())}
+    for module, counts in sorted(found.get_flop_counts().items()):
+        if PART.fullmatch(module):
+            parts[module.removeprefix("Network.")] = float(sum(counts.values()))
+    return parts
+
+
+def counter() -> FlopCounterMode:
+    """PyTorch's counter, which does not know its fused attention for CPUs, the two matrix products that it is, nor products that are added
+    to what is there.
+    """
     unknown = {
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations,
         torch.ops.aten.baddbmm_: _product_operations,
     }
-    with torch.inference_mode(), FlopCounterMode(display=False, depth=3, custom_mapping=unknown) as counter:
-        network(joints)
-    parts: dict[str, float] = {"all": float(counter.get_total_flops())}
-    for module, counts in sorted(counter.get_flop_counts().items()):
-        if PART.fullmatch(module):
-            parts[module.removeprefix("Network.")] = float(sum(counts.values()))
-    return parts
+    return FlopCounterMode(display=False, depth=3, custom_mapping=unknown)
 
 
 def _attention_operations(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
@@ -152,10 +155,11 @@ def _peak_memory(step: Callable[[], None], device: str) -> int | None:
         before = torch.cuda.memory_allocated()
         step()
         return torch.cuda.max_memory_allocated() - before
-    if not PEAK_RESET.exists():
-        return None
     gc.collect()
-    PEAK_RESET.write_text("5")  # the peak becomes what is in use now
+    try:
+        PEAK_RESET.write_text("5")  # the peak becomes what is in use now
+    except OSError:  # another system, or a container that hides it
+        return None
     before = _resident_peak()
     step()
     return _resident_peak() - before

@@ -67,8 +67,8 @@ class BatchNorm(nn.BatchNorm1d):
     def forward(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         if self.synchronises():
             return self._forward_synchronised(input)
-        if self.training and _counted_copies() is not None:
-            copies = copies_of(input)
+        copies = _counted_copies()
+        if self.training and copies is not None:
             output, mean, variance = normalise_copies(input, self.weight, self.bias, copies, self.eps)
             self.track(mean, variance, float(copies.sum()) * input[0, ..., 0].numel())
             return output
