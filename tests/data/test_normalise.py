@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from amanet.data.formats.kinetics import read_kinetics
 from amanet.data.formats.ntu import read_skeleton
-from amanet.data.normalise import RECIPES, align, as_msg3d, as_stgcn, keep_raw
+from amanet.data.normalise import RECIPES, align, as_msg3d, as_stgcn, face, keep_raw
 from amanet.data.padding import replay
 from amanet.data.published import get_dataset
 from amanet.errors import LayoutError
@@ -45,7 +45,7 @@ def moved(clip: SkeletonClip, rotation: Rotation, shift: np.ndarray) -> Skeleton
 
 
 def test_the_names_of_recipes_are_their_keys() -> None:
-    assert list(RECIPES) == ["aligned", "msg3d", "stgcn", "raw"]
+    assert list(RECIPES) == ["aligned", "facing", "msg3d", "stgcn", "raw"]
     assert all(name == recipe.name and recipe.description for name, recipe in RECIPES.items())
 
 
@@ -186,6 +186,52 @@ def test_a_body_that_comes_back_keeps_its_time() -> None:
     seen = sorted(tuple(np.flatnonzero(body)) for body in clip.present[..., 0])
     assert seen == [(0, 2, 4), (2, 3, 4)]
     assert not clip.joints[~clip.present].any()
+
+
+@given(st.integers(0, 1000), arrays.arrays(np.float64, 3, elements=st.floats(-3, 3)), st.integers(0, 1000))
+def test_facing_depends_neither_on_the_sensor_nor_on_who_comes_first(seed: int, shift: np.ndarray, turn: int) -> None:
+    clip = random_clip(np.array([[1] * 8, [0, 1] * 4], dtype=bool), seed)
+    expected = face(clip, NTU25)
+    elsewhere = moved(clip, Rotation.random(rng=np.random.default_rng(turn)), shift)
+    for other in (elsewhere, elsewhere.with_joints(elsewhere.joints[::-1], elsewhere.present[::-1])):
+        found = face(other, NTU25)
+        np.testing.assert_array_equal(found.present, expected.present)
+        np.testing.assert_allclose(found.joints[found.present], expected.joints[expected.present], atol=1e-3)
+
+
+@given(st.integers(0, 1000))
+def test_facing_people_see_each_other_straight_ahead(seed: int) -> None:
+    """Each stands half their distance behind the origin, the trunks mean up, and a mirrored body would have changed its volume's sign."""
+    before = random_clip(np.ones((2, 5), dtype=bool), seed)
+    after = face(before, NTU25)
+    first, second = after.joints[:, 0, SPINE]
+    np.testing.assert_allclose(second, first * [1, 1, -1], atol=1e-4)
+    np.testing.assert_allclose(first[1], 0, atol=1e-4)
+    assert first[0] < 0
+    chosen = RECIPES["raw"].apply(before, NTU25)
+    apart = np.linalg.norm(chosen.joints[0, 0, SPINE] - chosen.joints[1, 0, SPINE])
+    np.testing.assert_allclose(2 * np.linalg.norm(first), apart, atol=1e-4)
+    trunks = after.joints[:, :, UPPER_SPINE] - after.joints[:, :, SPINE]
+    in_one_frame = trunks.mean(axis=1) * [[1, 1, 1], [-1, -1, 1]]
+    np.testing.assert_allclose(in_one_frame.sum(axis=0)[:2], 0, atol=1e-4)
+    assert in_one_frame.sum(axis=0)[2] > 0
+    for was, became in zip(chosen.joints, after.joints, strict=True):
+        volumes = [np.linalg.det(places[0, [5, 10, 15]] - places[0, 0]) for places in (was, became)]
+        np.testing.assert_allclose(*volumes, atol=1e-3)
+
+
+def test_facing_without_a_partner_is_aligned() -> None:
+    for present in (np.ones((1, 6), dtype=bool), np.array([[1] * 6, [0] * 6], dtype=bool)):
+        clip = random_clip(present)
+        np.testing.assert_array_equal(face(clip, NTU25).joints, align(clip, NTU25).joints)
+    crowd = random_clip(np.ones((3, 6), dtype=bool))
+    np.testing.assert_array_equal(face(crowd, NTU25, max_bodies=3).joints, align(crowd, NTU25, max_bodies=3).joints)
+
+
+def test_facing_is_for_joints_in_space_only() -> None:
+    clip = SkeletonClip("a", np.ones((2, 6, 18, 3), dtype=np.float32), np.ones((2, 6, 18), dtype=bool))
+    with pytest.raises(LayoutError, match="use the recipe aligned"):
+        face(clip, KINETICS18)
 
 
 def waving(num_frames: int, seen: slice, *, size: float, noise: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

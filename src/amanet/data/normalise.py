@@ -15,6 +15,8 @@ Tracks = Literal["slot", "body-id"]
 Measure = Callable[[Float32[np.ndarray, "frame joint coord"], Bool[np.ndarray, "frame joint"]], float]
 
 X_AXIS, Z_AXIS = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
+HALF_TURN = np.diag([-1.0, -1.0, 1.0])
+"""About z."""
 POSTURE_FRAMES = 5
 """Frames whose mean posture tells how a body stands: one frame would pass the sensor's noise on to the whole clip."""
 MSG3D_FRAMES = 300
@@ -64,6 +66,24 @@ def align(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> Sk
     if layout.coordinates == "xyz":
         places = places @ _upright(main, seen, layout).T.astype(np.float32)
     return clip.with_joints(places)
+
+
+def face(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> SkeletonClip:
+    """The recipe ``facing``; see its description in RECIPES."""
+    _check_fit(clip, layout)
+    if layout.coordinates != "xyz":
+        raise LayoutError("the recipe facing is for 3-D joints", expected="a layout of xyz", got=layout.name, cure="use the recipe aligned")
+    pair = _select_bodies(clip, _motion(layout.num_axes), max_bodies)
+    if pair.num_bodies != 2:
+        return align(clip, layout, max_bodies)
+    bodies = list(zip(pair.joints, pair.present, strict=True))
+    first, second = (_first_centre(*body, layout) for body in bodies)
+    to_z = _turn(np.sum([_mean_vector(*body, *layout.up) for body in bodies], axis=0), Z_AXIS)
+    across = to_z @ (second - first)
+    across[2] = 0
+    to_x = _turn(across, X_AXIS) @ to_z
+    turns = np.stack([to_x, HALF_TURN @ to_x])[:, None].astype(np.float32)
+    return pair.with_joints((pair.joints - (first + second) / 2) @ turns.swapaxes(-1, -2))
 
 
 def keep_raw(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> SkeletonClip:
@@ -116,6 +136,18 @@ RECIPES: dict[str, Recipe] = {
                 "meanwhile. The origin is the main body's centre joint where it is first seen, once for the whole clip, so that walking "
                 "stays visible. One rotation for the whole clip: the main body's trunk, in the mean of its first five frames, is +z, and "
                 "the direction from its right to its left shoulder lies above +x. Clips of 2-D joints are moved and not rotated."
+            ),
+        ),
+        Recipe(
+            name="facing",
+            tracks="body-id",
+            apply=face,
+            description=(
+                "For two people who do something to each other; each in coordinates of their own. The two bodies that move most, the one "
+                "that moves more first. The origin is midway between the places where their centre joints are first seen, once for the "
+                "whole clip; +z is the way up, the mean of both trunks in their first five frames; and the other person is first seen in "
+                "the direction of +x, so that both look the same way, wherever the sensor stood, and their places tell how far apart they "
+                "are. A clip of which not just two bodies are kept is aligned."
             ),
         ),
         Recipe(
