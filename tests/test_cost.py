@@ -24,10 +24,14 @@ def product(rows: int, inner: int, columns: int) -> int:
     return 2 * rows * inner * columns
 
 
+def aligned(keys: int) -> int:
+    return ceil(keys / 8) * 8
+
+
 def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int, group: int, windows: tuple[int, ...]) -> int:
     """Operations of a forward pass of one clip through AMANet without DP, added up from the equations.
 
-    Where two linear maps in a row are one, the product of their weights counts too.
+    Where two linear maps in a row are one, the product of their weights counts too; so do the keys that fill up a register, masked.
     """
     total, length = 0, frames
     for block, (wide, out) in enumerate(((3, width), (width, 2 * width), (2 * width, 4 * width))):
@@ -35,18 +39,16 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
         kept = ceil(length / stride)
         tokens, kept_tokens = bodies * length * joints, bodies * kept * joints
 
-        def map_values(tokens: int = tokens, wide: int = wide, middle: int = middle) -> int:
-            """Theta of the values, from the features where V widens them."""
-            merged = product(middle, middle, wide) + product(1, middle, middle)
-            return product(tokens, wide, middle) + (merged if wide < middle else 0)
-
-        sfem = product(wide, wide, wide) + product(tokens, wide, wide + middle) + map_values() + product(tokens, joints, wide + middle)
+        sfem = product(wide, wide, wide) + product(tokens, wide, wide + 2 * middle) + product(tokens, joints, wide + middle)
+        if wide < middle:  # V widens: Theta takes the features at once
+            sfem += product(middle, middle, wide) + product(1, middle, middle)
         grouped = bodies * ceil(length / group) * group * joints
         ff = product(middle, middle, middle) + product(tokens, middle, middle) + 2 * product(grouped, group, middle)
         reached = sum(max(0, length - abs(tap - (group - 1) // 2)) for tap in range(group))
         ff += product(bodies * joints * reached, middle, middle)
         ff += product(group * middle, middle, middle) + product(length, group, middle)
-        jf = product(middle, middle, middle) + product(kept_tokens, middle, middle) + 2 * product(kept_tokens, length, middle)
+        jf = product(middle, middle, middle) + product(kept_tokens, middle, middle)
+        jf += 2 * product(kept_tokens, aligned(length), middle)
         jf += product(out, middle, middle)
         jf += product(kept_tokens, middle, out) * (1 if middle == out and stride == 1 else 2)  # Theta, and the residual where it widens
         branch = out // 6
@@ -54,8 +56,10 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
         stfem = 0
         for window in windows:
             window_tokens = kept_tokens * window
-            stfem += product(tokens, wide, 2 * wide + inner) + map_values()
-            stfem += product(window_tokens, window * joints, wide + inner) + product(kept_tokens, window * inner, out)
+            keys = aligned(window * joints)
+            past_the_end = bodies * (ceil(keys / joints) - 1) * joints
+            stfem += product(tokens + past_the_end, wide, 2 * wide + 2 * inner) + product(inner, inner, wide)
+            stfem += product(window_tokens, keys, wide + inner) + product(kept_tokens, window * inner, out)
         total += sfem + ff + jf + 2 * ms_tcn + stfem
         length = kept
     return total + product(1, 4 * width, num_classes)

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from amanet.model.moments import Affine, Moments
 from amanet.model.normalisation import BatchNorm, copies_of
-from amanet.model.pieces import AttentionPiece, Frames, Tile, at_once, tile_shape, tiles
+from amanet.model.pieces import AttentionPiece, Frames, Tile, aligned, at_once, tile_shape, tiles
 
-Values = Float[Tensor, "clip_body frame joint value_channel"]
+Maps = Float[Tensor, "clip_body padded_frame joint _"]
 Tokens = Float[Tensor, "piece_body window token channel"]
 WindowFrames = Float[Tensor, "piece_body window window_frame joint channel"]
 
@@ -30,6 +30,8 @@ class WindowOptions:
     Attributes:
         window: frames of a window.
         stride: frames from one window's start to the next.
+        joints: of a frame.
+        widths: channels of query, key, mapped values and values.
         inside: whether the graph is added to the scores, else to the correlations after the softmax.
         heads: parts that the channels are cut into.
         eps: of the BN.
@@ -37,30 +39,44 @@ class WindowOptions:
 
     window: int
     stride: int
+    joints: int
+    widths: tuple[int, int, int, int]
     inside: bool
     heads: int
     eps: float
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of a window."""
+        return self.window * self.joints
+
+    @property
+    def padding(self) -> int:
+        """Frames past the last that the keys of a window may reach, masked ones among them."""
+        return -(-aligned(self.tokens) // self.joints) - 1
+
 
 def mix_windows(
-    query: Frames,
-    key: Frames,
-    mapped: Values,
-    value: Values,
+    features: Frames,
+    weight: Float[Tensor, "all_channels channel"],
+    bias: Float[Tensor, " all_channels"],
     graph: Float[Tensor, "token token"],
     norm: BatchNorm,
     collapse: Float[Tensor, "out value_channel window_frame 1"],
     options: WindowOptions,
 ) -> Float[Tensor, "clip_body window joint out"]:
-    """STFEM from its linear maps to the collapsed windows, ``Conv(ReLU(BN(Correlations @ mapped) + value))`` in each window of frames.
+    """STFEM up to the collapsed windows, ``Conv(ReLU(BN(Correlations @ mapped) + value))`` in each window of frames.
 
-    Zeros stand for the frames past the last. In training the tokens are kept once, as the BN's input; in evaluation not at all.
+    Query, key, mapped values and values are one linear map of the features. Zeros stand for those of frames past the last. In training
+    the tokens are kept once, as the BN's input; in evaluation not at all.
     """
-    taps = collapse[..., 0].permute(2, 1, 0).flatten(0, 1).to(mapped.dtype)
-    copies = copies_of(query)
+    kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else features.dtype
+    padded = F.pad(features.to(kind), (0, 0, 0, 0, 0, options.padding))
+    taps = collapse[..., 0].permute(2, 1, 0).flatten(0, 1)
+    copies = copies_of(features)
     statistics = None if norm.training else (norm.running_mean, norm.running_var)
     collapsed, mean, variance = _MixWindows.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        query, key, mapped, value, graph.to(query.dtype), norm.weight, norm.bias, taps, copies, statistics, options
+        padded, weight.to(kind), bias.to(kind), graph.to(kind), norm.weight, norm.bias, taps.to(kind), copies, statistics, options
     )
     if norm.training:
         norm.track(mean, variance, collapsed.shape[1] * len(graph) * float(copies.sum()))
@@ -77,20 +93,21 @@ class _MixWindows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, mapped, value, graph, weight, bias, taps, copies, statistics, options = inputs
-        sweep = _WindowSweep((query, key, mapped, value), graph, options)
+        padded, weight, bias, graph, gain, shift, taps, copies, statistics, options = inputs
+        maps = _map(padded, weight, bias, options)
+        sweep = _WindowSweep(maps, graph, options)
         training = statistics is None
         keeps = training or any(ctx.needs_input_grad)
         # Without gradients to come, one piece of tokens is enough at a time.
-        bodies, windows = sweep.shape[:2] if keeps else sweep.at_once
-        mixed = mapped.new_empty(bodies, windows, sweep.shape[2], mapped.shape[-1])
-        moments = Moments(mapped)
+        bodies, windows = sweep.shape if keeps else sweep.at_once
+        mixed = padded.new_empty(bodies, windows, options.tokens, options.widths[2])
+        moments = Moments(mixed)
         for piece in sweep.pieces() if training else ():
             sweep.mix(piece, out=mixed[piece])
             moments.add(mixed[piece].flatten(1, 2), copies[piece[0]])
         mean, variance = moments.mean_and_variance() if training else statistics
-        affine = Affine(weight, bias, mean, variance, options.eps)
-        collapsed = mapped.new_empty(*sweep.shape[:2], sweep.joints, taps.shape[-1])
+        affine = Affine(gain, shift, mean, variance, options.eps)
+        collapsed = padded.new_empty(*sweep.shape, options.joints, taps.shape[-1])
         for piece in sweep.pieces():
             rows = collapsed[piece]
             part = mixed[piece] if keeps else mixed[: rows.shape[0], : rows.shape[1]]
@@ -98,7 +115,7 @@ class _MixWindows(torch.autograd.Function):
                 sweep.mix(piece, out=part)
             torch.mm(sweep.activate(piece, part, affine).flatten(0, 2).flatten(1), taps, out=rows.flatten(0, 2))
         if keeps:
-            ctx.save_for_backward(query, key, mapped, value, graph, weight, bias, taps, copies, mixed, mean, variance)
+            ctx.save_for_backward(padded, weight, graph, gain, shift, taps, copies, mixed, mean, variance, *maps)
             ctx.rows, ctx.options = moments.rows, options
         ctx.mark_non_differentiable(mean, variance)
         return collapsed, mean, variance
@@ -106,11 +123,12 @@ class _MixWindows(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        *features, graph, weight, bias, taps, copies, mixed, mean, variance = ctx.saved_tensors
-        sweep = _WindowSweep(features, graph, ctx.options)
-        affine = Affine(weight, bias, mean, variance, ctx.options.eps)
+        padded, weight, graph, gain, shift, taps, copies, mixed, mean, variance, *maps = ctx.saved_tensors
+        sweep = _WindowSweep(maps, graph, ctx.options)
+        affine = Affine(gain, shift, mean, variance, ctx.options.eps)
         of_collapsed = gradients[0].contiguous()
-        of_normed, of_taps, of_value = torch.empty_like(mixed), torch.zeros_like(taps), sweep.new_total(3)
+        of_normed, of_taps = torch.empty_like(mixed), torch.zeros_like(taps)
+        of_maps = [torch.zeros_like(each) for each in maps]
         first, second = torch.zeros_like(affine.mean), torch.zeros_like(affine.mean)
         for piece in sweep.pieces():
             rows = of_collapsed[piece].flatten(0, 2)
@@ -119,19 +137,40 @@ class _MixWindows(torch.autograd.Function):
             of_active = torch.mm(rows, taps.t()).view(active.shape)
             part = of_normed[piece]
             sweep.frames_of(part).copy_(torch.ops.aten.threshold_backward(of_active, active, 0).transpose(2, 3))
-            sweep.add_back(of_value, piece, part)
+            sweep.add_back(of_maps[3], piece, part)
             first += part.sum((0, 1, 2))
             second += (part * (mixed[piece] - affine.mean)).sum((0, 1, 2))
-        totals = [sweep.new_total(index) for index in range(3)]
-        of_graph = torch.zeros_like(graph) if ctx.needs_input_grad[4] else None
+        of_graph = torch.zeros_like(graph) if ctx.needs_input_grad[3] else None
         # In evaluation the statistics are constants, and no rows were counted.
         offset, factor = affine.backward(first, second, ctx.rows) if ctx.rows else (torch.zeros_like(first), torch.zeros_like(first))
         for piece in sweep.pieces():
             counted = copies[piece[0]].to(offset.dtype)[:, None, None, None]
             of_mixed = torch.addcmul(torch.addcmul(counted * offset, mixed[piece], counted * factor), of_normed[piece], affine.scale)
-            sweep.attend_backward(piece, of_mixed.to(mixed.dtype), totals, of_graph)
-        found = [total[:, : sweep.frames] for total in (*totals, of_value)]
-        return *found, of_graph, second * affine.deviation, first, of_taps, None, None, None
+            sweep.attend_backward(piece, of_mixed.to(mixed.dtype), of_maps[:3], of_graph)
+        return *_map_backward(of_maps, padded, weight, ctx.options), of_graph, second * affine.deviation, first, of_taps, None, None, None
+
+
+def _map(padded: Frames, weight: Tensor, bias: Tensor, options: WindowOptions) -> list[Maps]:
+    """Query, key, mapped values and values, each in memory of its own; zero in the padding."""
+    rows, maps = padded.flatten(0, 2), list[Tensor]()
+    for part, shift in zip(weight.split(options.widths), bias.split(options.widths), strict=True):
+        mapped = torch.addmm(shift, rows, part.t()).view(*padded.shape[:3], -1)
+        mapped[:, padded.shape[1] - options.padding :] = 0
+        maps.append(mapped)
+    return maps
+
+
+def _map_backward(of_maps: Sequence[Maps], padded: Frames, weight: Tensor, options: WindowOptions) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of the padded features, of the weight and of the bias."""
+    rows, of_weight, of_bias = padded.flatten(0, 2), torch.empty_like(weight), list[Tensor]()
+    of_rows = torch.zeros_like(rows)
+    for of_map, part, of_part in zip(of_maps, weight.split(options.widths), of_weight.split(options.widths), strict=True):
+        of_map[:, padded.shape[1] - options.padding :] = 0
+        of_mapped = of_map.flatten(0, 2)
+        of_rows.addmm_(of_mapped, part)
+        torch.mm(of_mapped.t(), rows, out=of_part)
+        of_bias.append(of_mapped.sum(0))
+    return of_rows.view(padded.shape), of_weight, torch.cat(of_bias)
 
 
 class _WindowSweep:
@@ -140,25 +179,22 @@ class _WindowSweep:
     Windows are views of padded frames; those of several small bodies are copied together.
 
     Attributes:
-        shape: bodies, windows, tokens.
+        shape: bodies and windows.
         at_once: bodies and windows of a piece.
     """
 
-    def __init__(self, features: Sequence[Tensor], graph: Tensor, options: WindowOptions) -> None:
-        """``features`` are the query, key, mapped values and values of all frames."""
-        self.graph, self.options = graph, options
-        bodies, self.frames, self.joints, _ = features[0].shape
-        self.padded = [F.pad(each, (0, 0, 0, 0, 0, options.window - 1)) for each in features]
-        self.shape = bodies, (self.frames - 1) // options.stride + 1, len(graph)
-        self.at_once = tile_shape(self.shape[:2], at_once(self.shape[2] * max(self.shape[2], self.padded[3].shape[-1])))
+    def __init__(self, maps: Sequence[Maps], graph: Tensor, options: WindowOptions) -> None:
+        self.query, self.key, self.mapped, self.value = maps
+        self.options = options
+        self.keys = aligned(options.tokens)
+        self.graph = F.pad(graph, (0, self.keys - options.tokens), value=-torch.inf if options.inside else 0)
+        frames = self.query.shape[1] - options.padding
+        self.shape = len(self.query), (frames - 1) // options.stride + 1
+        self.at_once = tile_shape(self.shape, at_once(self.keys * max(self.keys, options.widths[3])))
 
     def pieces(self) -> Iterator[Tile]:
         """Bodies and windows of each piece."""
-        return tiles(self.shape[:2], self.at_once)
-
-    def new_total(self, index: int) -> Tensor:
-        """Zeros for the gradient of the query, key, mapped values or values."""
-        return torch.zeros_like(self.padded[index])
+        return tiles(self.shape, self.at_once)
 
     def mix(self, piece: Tile, out: Tokens) -> None:
         for channels, attention in self._attend(piece):
@@ -173,23 +209,26 @@ class _WindowSweep:
             for total, part, chosen in zip(totals, found, channels, strict=True):
                 self.add_back(total[..., chosen], piece, part.unflatten(0, of_mixed.shape[:2]))
             if of_graph is not None:
-                of_graph += (of_scores if self.options.inside else of_correlations).sum(0)
+                of_graph += (of_scores if self.options.inside else of_correlations).sum(0)[:, : self.options.tokens]
 
     def _attend(self, piece: Tile) -> Iterator[tuple[tuple[slice, ...], AttentionPiece]]:
         """Channels of query, key and values of each head, and its attention."""
-        for channels in zip(*(_heads(each.shape[-1], self.options.heads) for each in self.padded[:3]), strict=True):
+        options = self.options
+        for channels in zip(*(_heads(width, options.heads) for width in options.widths[:3]), strict=True):
             query, key, mapped = (
-                self._windows(each[..., chosen], piece).flatten(2, 3).flatten(0, 1)
-                for each, chosen in zip(self.padded, channels, strict=False)
+                self._windows(each[..., chosen], piece, tokens).flatten(0, 1)
+                for each, chosen, tokens in zip(
+                    (self.query, self.key, self.mapped), channels, (options.tokens, self.keys, self.keys), strict=True
+                )
             )
-            yield channels, AttentionPiece(query, key, mapped, self.graph, inside=self.options.inside)
+            yield channels, AttentionPiece(query, key, mapped, options.tokens, self.graph, inside=options.inside)
 
     def activate(self, piece: Tile, mixed: Tokens, affine: "Affine") -> Float[Tensor, "piece_body window joint window_frame channel"]:
         """ReLU of the normalised tokens plus the values, the frames of a window beside each other, as the collapse takes them."""
-        active = mixed.new_empty(*mixed.shape[:2], self.joints, self.options.window, mixed.shape[-1])
+        active = mixed.new_empty(*mixed.shape[:2], self.options.joints, self.options.window, mixed.shape[-1])
         tokens = active.transpose(2, 3)
         torch.addcmul(affine.shift, self.frames_of(mixed), affine.scale, out=tokens)
-        tokens += self._windows(self.padded[3], piece)
+        tokens += self.frames_of(self._windows(self.value, piece, self.options.tokens))
         return active.relu_()
 
     def add_back(self, total: Tensor, piece: Tile, tokens: Tokens) -> None:
@@ -203,8 +242,10 @@ class _WindowSweep:
 
     def frames_of(self, tokens: Tokens) -> WindowFrames:
         """The tokens of a window by frame and joint."""
-        return tokens.view(*tokens.shape[:2], self.options.window, self.joints, -1)
+        return tokens[:, :, : self.options.tokens].unflatten(2, (self.options.window, self.options.joints))
 
-    def _windows(self, frames: Frames, piece: Tile) -> WindowFrames:
+    def _windows(self, frames: Maps, piece: Tile, tokens: int) -> Tokens:
+        """So many tokens from the start of each window."""
         bodies, windows = piece
-        return frames[bodies].unfold(1, self.options.window, self.options.stride)[:, windows].permute(0, 1, 4, 2, 3)
+        unfolded = frames[bodies].flatten(1, 2).unfold(1, tokens, self.options.stride * self.options.joints)
+        return unfolded[:, windows].transpose(2, 3)

@@ -10,6 +10,9 @@ from torch import Tensor
 NUMBERS_AT_ONCE = 1 << 19
 """Numbers in the largest tensor of a piece: 2 MB of float32."""
 
+REGISTER = 8
+"""Numbers of float32 in a vector register of AVX2."""
+
 Frames = Float[Tensor, "clip_body frame joint channel"]
 Tile = tuple[slice, slice]
 """Bodies, and windows or joints of each."""
@@ -38,14 +41,42 @@ def tiles(items: tuple[int, int], shape: tuple[int, int]) -> Iterator[Tile]:
             yield bodies, some
 
 
-class AttentionPiece:
-    """Attention of a batch of small items, (item, query, channel) and (item, key, channel), forward and backward."""
+def aligned(keys: int) -> int:
+    """That many keys or a few more: matrix products are much slower where the rows of a result do not begin at a whole vector register."""
+    return -(-keys // REGISTER) * REGISTER
 
-    def __init__(self, query: Tensor, key: Tensor, value: Tensor, graph: Tensor | None = None, *, inside: bool = False) -> None:
+
+class AttentionPiece:
+    """Attention of a batch of small items, (item, query, channel) and (item, key, channel), forward and backward.
+
+    Args:
+        query: the queries.
+        key: the keys; behind the first ``keys`` of an item come any others, up to an aligned number, which are masked.
+        value: the values of the keys.
+        keys: how many keys count.
+        graph: what is added to the scores or to the correlations, (query, aligned key).
+        inside: whether it is added to the scores; it masks keys itself then.
+    """
+
+    def __init__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        keys: int,
+        graph: Tensor | None = None,
+        *,
+        inside: bool = False,
+    ) -> None:
         self.query, self.key, self.value = query, key, value
         self.scale = 1 / math.sqrt(query.shape[-1])
-        bias = graph if inside and graph is not None else query.new_zeros(())
-        scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=self.scale)
+        self.nothing = query.new_zeros(())
+        if inside:
+            assert graph is not None
+            scores = torch.baddbmm(graph, query, key.transpose(1, 2), alpha=self.scale)
+        else:
+            scores = torch.baddbmm(self.nothing, query, key.transpose(1, 2), beta=0, alpha=self.scale)
+            scores[..., keys:] = -torch.inf
         self.softmax = torch.softmax(scores, dim=-1).to(query.dtype)  # autocast would keep it in float32
         self.correlations = self.softmax if inside or graph is None else self.softmax + graph
 
@@ -57,7 +88,6 @@ class AttentionPiece:
         of_value = torch.bmm(self.correlations.transpose(1, 2), gradient)
         of_correlations = torch.bmm(gradient, self.value.transpose(1, 2))
         of_scores = torch.ops.aten._softmax_backward_data(of_correlations, self.softmax, -1, self.softmax.dtype)
-        nothing = gradient.new_zeros(())
-        of_query = torch.baddbmm(nothing, of_scores, self.key, beta=0, alpha=self.scale)
-        of_key = torch.baddbmm(nothing, of_scores.transpose(1, 2), self.query, beta=0, alpha=self.scale)
+        of_query = torch.baddbmm(self.nothing, of_scores, self.key, beta=0, alpha=self.scale)
+        of_key = torch.baddbmm(self.nothing, of_scores.transpose(1, 2), self.query, beta=0, alpha=self.scale)
         return of_query, of_key, of_value, of_correlations, of_scores

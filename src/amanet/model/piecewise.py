@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
-from amanet.model.pieces import AttentionPiece, Frames, Tile, at_once, cut, tile_shape, tiles
+from amanet.model.pieces import AttentionPiece, Frames, Tile, aligned, at_once, cut, tile_shape, tiles
 
 
 def attend_over_time(
@@ -42,10 +43,12 @@ class _TimeAttention(torch.autograd.Function):
     def _parts(query: Tensor, features: Tensor) -> Iterator[tuple[Tile, AttentionPiece]]:
         """Bodies, joints and attention of every piece: some joints of one body, or all those of some bodies."""
         bodies, kept, joints, channels = query.shape
-        items = at_once(kept * max(features.shape[1], channels))
+        frames = features.shape[1]
+        items = at_once(kept * max(frames, channels))
         for piece in tiles((bodies, joints), tile_shape((bodies, joints), items)):
-            memory = _by_joint(features, piece).flatten(0, 1)
-            yield piece, AttentionPiece(_by_joint(query, piece).flatten(0, 1), memory, memory)
+            memory = _by_joint(features, piece)
+            memory = F.pad(memory, (0, 0, 0, aligned(frames) - frames)).flatten(0, 1)
+            yield piece, AttentionPiece(_by_joint(query, piece).flatten(0, 1), memory, memory, frames)
 
     @staticmethod
     @once_differentiable
@@ -56,7 +59,8 @@ class _TimeAttention(torch.autograd.Function):
         for piece, part in _TimeAttention._parts(query, features):
             of_query, of_key, of_value = part.gradients(_by_joint(gradient, piece).flatten(0, 1))[:3]
             for each, of_piece in zip(found, (of_query, of_key.add_(of_value)), strict=True):
-                _by_joint(each, piece).copy_(of_piece.view(_by_joint(each, piece).shape))
+                place = _by_joint(each, piece)
+                place.copy_(of_piece[:, : place.shape[2]].view(place.shape))
         return tuple(found)
 
 

@@ -81,14 +81,22 @@ class STFEM(nn.Module):
         self.register_buffer("graph", bone_graph(layout, frames=window))
 
     def forward(self, features: Features) -> Mapped:
+        if works_in_pieces(features) and not self.norm.synchronises():
+            return self.collapse_norm(self._mix_in_pieces(features))
         query, key, value = self.project(features).split(self.widths, dim=-1)
         _, _, value_map = split_map(self.project, self.widths)
         mapped = map_values(self.theta.weight, None, value_map, features, value)
-        if works_in_pieces(features) and not self.norm.synchronises():
-            options = WindowOptions(self.window, self.stride, self.joins == "scores", self.heads, self.norm.eps)
-            graph = self.weight * self.graph
-            return self.collapse_norm(mix_windows(query, key, mapped, value, graph, self.norm, self.collapse.weight, options))
         return self.collapse_norm(self._mix(query, key, mapped, value))
+
+    def _mix_in_pieces(self, features: Features) -> Mapped:
+        query, key, (weight, bias) = split_map(self.project, self.widths)
+        theta = self.theta.weight
+        weights, biases = zip(query, key, (theta @ weight, theta @ bias), (weight, bias), strict=True)
+        in_channels, _, inner = self.widths
+        widths = (in_channels, in_channels, inner, inner)
+        options = WindowOptions(self.window, self.stride, features.shape[2], widths, self.joins == "scores", self.heads, self.norm.eps)
+        graph = self.weight * self.graph
+        return mix_windows(features, torch.cat(weights), torch.cat(biases), graph, self.norm, self.collapse.weight, options)
 
     def _mix(self, query: Tensor, key: Tensor, mapped: Tensor, value: Tensor) -> Mapped:
         query, key, mapped = (split_heads(self._windows(each), self.heads) for each in (query, key, mapped))
