@@ -58,7 +58,9 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
             window_tokens = kept_tokens * window
             keys = aligned(window * joints)
             past_the_end = bodies * (ceil(keys / joints) - 1) * joints
-            stfem += product(tokens + past_the_end, wide, 2 * wide + 2 * inner) + product(inner, inner, wide)
+            last = bodies * min(length, window - 1) * joints
+            stfem += product(wide, wide, wide) + product(1, wide, wide) + product(last, wide, 1) + product(inner, inner, wide)
+            stfem += product(tokens + past_the_end, wide, wide + 2 * inner)
             stfem += product(window_tokens, keys, wide + inner) + product(kept_tokens, window * inner, out)
         total += sfem + ff + jf + 2 * ms_tcn + stfem
         length = kept

@@ -31,18 +31,16 @@ class WindowOptions:
         window: frames of a window.
         stride: frames from one window's start to the next.
         joints: of a frame.
-        widths: channels of query, key, mapped values and values.
+        widths: channels of query, mapped values and values.
         inside: whether the graph is added to the scores, else to the correlations after the softmax.
-        heads: parts that the channels are cut into.
         eps: of the BN.
     """
 
     window: int
     stride: int
     joints: int
-    widths: tuple[int, int, int, int]
+    widths: tuple[int, int, int]
     inside: bool
-    heads: int
     eps: float
 
     @property
@@ -58,6 +56,7 @@ class WindowOptions:
 
 def mix_windows(
     features: Frames,
+    unseen: Float[Tensor, "clip_body last_frame joint"],
     weight: Float[Tensor, "all_channels channel"],
     bias: Float[Tensor, " all_channels"],
     graph: Float[Tensor, "token token"],
@@ -67,8 +66,9 @@ def mix_windows(
 ) -> Float[Tensor, "clip_body window joint out"]:
     """STFEM up to the collapsed windows, ``Conv(ReLU(BN(Correlations @ mapped) + value))`` in each window of frames.
 
-    Query, key, mapped values and values are one linear map of the features. Zeros stand for those of frames past the last. In training
-    the tokens are kept once, as the BN's input; in evaluation not at all.
+    The features are keys; queries, mapped values and values are one linear map of them, below each other in ``weight``. Zeros stand for
+    the frames past the last, whose scores are the query's of ``unseen``, which holds the frames that such a window can begin with. In
+    training the tokens are kept once, as the BN's input; in evaluation not at all.
     """
     kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else features.dtype
     padded = F.pad(features.to(kind), (0, 0, 0, 0, 0, options.padding))
@@ -76,16 +76,21 @@ def mix_windows(
     copies = copies_of(features)
     statistics = None if norm.training else (norm.running_mean, norm.running_var)
     collapsed, mean, variance = _MixWindows.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        padded, weight.to(kind), bias.to(kind), graph.to(kind), norm.weight, norm.bias, taps.to(kind), copies, statistics, options
+        padded,
+        weight.to(kind),
+        bias.to(kind),
+        unseen.to(kind),
+        graph.to(kind),
+        norm.weight,
+        norm.bias,
+        taps.to(kind),
+        copies,
+        statistics,
+        options,
     )
     if norm.training:
         norm.track(mean, variance, collapsed.shape[1] * len(graph) * float(copies.sum()))
     return collapsed
-
-
-def _heads(channels: int, heads: int) -> list[slice]:
-    part = channels // heads
-    return [slice(head * part, (head + 1) * part) for head in range(heads)]
 
 
 class _MixWindows(torch.autograd.Function):
@@ -93,14 +98,14 @@ class _MixWindows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        padded, weight, bias, graph, gain, shift, taps, copies, statistics, options = inputs
+        padded, weight, bias, unseen, graph, gain, shift, taps, copies, statistics, options = inputs
         maps = _map(padded, weight, bias, options)
-        sweep = _WindowSweep(maps, graph, options)
+        sweep = _WindowSweep(padded, maps, unseen, graph, options)
         training = statistics is None
         keeps = training or any(ctx.needs_input_grad)
         # Without gradients to come, one piece of tokens is enough at a time.
         bodies, windows = sweep.shape if keeps else sweep.at_once
-        mixed = padded.new_empty(bodies, windows, options.tokens, options.widths[2])
+        mixed = padded.new_empty(bodies, windows, options.tokens, options.widths[1])
         moments = Moments(mixed)
         for piece in sweep.pieces() if training else ():
             sweep.mix(piece, out=mixed[piece])
@@ -115,7 +120,7 @@ class _MixWindows(torch.autograd.Function):
                 sweep.mix(piece, out=part)
             torch.mm(sweep.activate(piece, part, affine).flatten(0, 2).flatten(1), taps, out=rows.flatten(0, 2))
         if keeps:
-            ctx.save_for_backward(padded, weight, graph, gain, shift, taps, copies, mixed, mean, variance, *maps)
+            ctx.save_for_backward(padded, weight, unseen, graph, gain, shift, taps, copies, mixed, mean, variance, *maps)
             ctx.rows, ctx.options = moments.rows, options
         ctx.mark_non_differentiable(mean, variance)
         return collapsed, mean, variance
@@ -123,12 +128,13 @@ class _MixWindows(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        padded, weight, graph, gain, shift, taps, copies, mixed, mean, variance, *maps = ctx.saved_tensors
-        sweep = _WindowSweep(maps, graph, ctx.options)
+        padded, weight, unseen, graph, gain, shift, taps, copies, mixed, mean, variance, *maps = ctx.saved_tensors
+        sweep = _WindowSweep(padded, maps, unseen, graph, ctx.options)
         affine = Affine(gain, shift, mean, variance, ctx.options.eps)
         of_collapsed = gradients[0].contiguous()
         of_normed, of_taps = torch.empty_like(mixed), torch.zeros_like(taps)
-        of_maps = [torch.zeros_like(each) for each in maps]
+        of_key, of_unseen = torch.zeros_like(padded), torch.zeros_like(unseen)
+        of_query, of_mapped, of_value = of_maps = [torch.zeros_like(each) for each in maps]
         first, second = torch.zeros_like(affine.mean), torch.zeros_like(affine.mean)
         for piece in sweep.pieces():
             rows = of_collapsed[piece].flatten(0, 2)
@@ -136,22 +142,23 @@ class _MixWindows(torch.autograd.Function):
             of_taps.addmm_(active.flatten(0, 2).flatten(1).t(), rows)
             of_active = torch.mm(rows, taps.t()).view(active.shape)
             part = of_normed[piece]
-            sweep.frames_of(part).copy_(torch.ops.aten.threshold_backward(of_active, active, 0).transpose(2, 3))
-            sweep.add_back(of_maps[3], piece, part)
+            torch.ops.aten.threshold_backward(of_active, active, 0, grad_input=sweep.frames_of(part).transpose(2, 3))
+            sweep.add_back(of_value, piece, part)
             first += part.sum((0, 1, 2))
             second += (part * (mixed[piece] - affine.mean)).sum((0, 1, 2))
-        of_graph = torch.zeros_like(graph) if ctx.needs_input_grad[3] else None
+        of_graph = torch.zeros_like(graph) if ctx.needs_input_grad[4] else None
         # In evaluation the statistics are constants, and no rows were counted.
         offset, factor = affine.backward(first, second, ctx.rows) if ctx.rows else (torch.zeros_like(first), torch.zeros_like(first))
         for piece in sweep.pieces():
             counted = copies[piece[0]].to(offset.dtype)[:, None, None, None]
             of_mixed = torch.addcmul(torch.addcmul(counted * offset, mixed[piece], counted * factor), of_normed[piece], affine.scale)
-            sweep.attend_backward(piece, of_mixed.to(mixed.dtype), of_maps[:3], of_graph)
-        return *_map_backward(of_maps, padded, weight, ctx.options), of_graph, second * affine.deviation, first, of_taps, None, None, None
+            sweep.attend_backward(piece, of_mixed.to(mixed.dtype), (of_query, of_key, of_mapped), of_unseen, of_graph)
+        of_weight, of_bias = _map_backward(of_maps, of_key, padded, weight, ctx.options)
+        return of_key, of_weight, of_bias, of_unseen, of_graph, second * affine.deviation, first, of_taps, None, None, None
 
 
 def _map(padded: Frames, weight: Tensor, bias: Tensor, options: WindowOptions) -> list[Maps]:
-    """Query, key, mapped values and values, each in memory of its own; zero in the padding."""
+    """Queries, mapped values and values, each in memory of its own; zero in the padding."""
     rows, maps = padded.flatten(0, 2), list[Tensor]()
     for part, shift in zip(weight.split(options.widths), bias.split(options.widths), strict=True):
         mapped = torch.addmm(shift, rows, part.t()).view(*padded.shape[:3], -1)
@@ -160,17 +167,18 @@ def _map(padded: Frames, weight: Tensor, bias: Tensor, options: WindowOptions) -
     return maps
 
 
-def _map_backward(of_maps: Sequence[Maps], padded: Frames, weight: Tensor, options: WindowOptions) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the padded features, of the weight and of the bias."""
-    rows, of_weight, of_bias = padded.flatten(0, 2), torch.empty_like(weight), list[Tensor]()
-    of_rows = torch.zeros_like(rows)
+def _map_backward(
+    of_maps: Sequence[Maps], of_padded: Frames, padded: Frames, weight: Tensor, options: WindowOptions
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the weight and of the bias; that of the padded features is added to ``of_padded``."""
+    of_weight, of_bias = torch.empty_like(weight), list[Tensor]()
     for of_map, part, of_part in zip(of_maps, weight.split(options.widths), of_weight.split(options.widths), strict=True):
         of_map[:, padded.shape[1] - options.padding :] = 0
-        of_mapped = of_map.flatten(0, 2)
-        of_rows.addmm_(of_mapped, part)
-        torch.mm(of_mapped.t(), rows, out=of_part)
-        of_bias.append(of_mapped.sum(0))
-    return of_rows.view(padded.shape), of_weight, torch.cat(of_bias)
+        rows = of_map.flatten(0, 2)
+        of_padded.flatten(0, 2).addmm_(rows, part)
+        torch.mm(rows.t(), padded.flatten(0, 2), out=of_part)
+        of_bias.append(rows.sum(0))
+    return of_weight, torch.cat(of_bias)
 
 
 class _WindowSweep:
@@ -183,45 +191,61 @@ class _WindowSweep:
         at_once: bodies and windows of a piece.
     """
 
-    def __init__(self, maps: Sequence[Maps], graph: Tensor, options: WindowOptions) -> None:
-        self.query, self.key, self.mapped, self.value = maps
-        self.options = options
+    def __init__(self, padded: Frames, maps: Sequence[Maps], unseen: Tensor, graph: Tensor, options: WindowOptions) -> None:
+        self.key, self.unseen, self.options = padded, unseen, options
+        self.query, self.mapped, self.value = maps
         self.keys = aligned(options.tokens)
-        self.graph = F.pad(graph, (0, self.keys - options.tokens), value=-torch.inf if options.inside else 0)
-        frames = self.query.shape[1] - options.padding
-        self.shape = len(self.query), (frames - 1) // options.stride + 1
-        self.at_once = tile_shape(self.shape, at_once(self.keys * max(self.keys, options.widths[3])))
+        masked = self.keys - options.tokens
+        self.bias = F.pad(graph if options.inside else torch.zeros_like(graph), (0, masked), value=-torch.inf)
+        self.graph = None if options.inside else F.pad(graph, (0, masked))
+        self.frames = padded.shape[1] - options.padding
+        self.shape = len(padded), (self.frames - 1) // options.stride + 1
+        self.at_once = tile_shape(self.shape, at_once(self.keys * max(self.keys, options.widths[2])))
 
     def pieces(self) -> Iterator[Tile]:
         """Bodies and windows of each piece."""
         return tiles(self.shape, self.at_once)
 
     def mix(self, piece: Tile, out: Tokens) -> None:
-        for channels, attention in self._attend(piece):
-            if self.options.heads == 1:
-                attention.mix(out.flatten(0, 1))
-            else:
-                out[..., channels[2]] = attention.mix().view(*out.shape[:3], -1)
+        self._attend(piece).mix(out.flatten(0, 1))
 
-    def attend_backward(self, piece: Tile, of_mixed: Tokens, totals: Sequence[Tensor], of_graph: Tensor | None) -> None:
-        for channels, attention in self._attend(piece):
-            *found, of_correlations, of_scores = attention.gradients(of_mixed[..., channels[2]].flatten(0, 1))
-            for total, part, chosen in zip(totals, found, channels, strict=True):
-                self.add_back(total[..., chosen], piece, part.unflatten(0, of_mixed.shape[:2]))
-            if of_graph is not None:
-                of_graph += (of_scores if self.options.inside else of_correlations).sum(0)[:, : self.options.tokens]
+    def attend_backward(
+        self, piece: Tile, of_mixed: Tokens, of_tokens: Sequence[Tensor], of_unseen: Tensor, of_graph: Tensor | None
+    ) -> None:
+        *found, of_correlations, of_scores = self._attend(piece).gradients(of_mixed.flatten(0, 1))
+        for total, part in zip(of_tokens, found, strict=True):
+            self.add_back(total, piece, part.unflatten(0, of_mixed.shape[:2]))
+        for frames, block in self._past_the_end(piece, of_scores.unflatten(0, of_mixed.shape[:2])):
+            of_unseen[piece[0], frames] += block.sum(-1).unflatten(1, (-1, self.options.joints))
+        if of_graph is not None:
+            of_graph += (of_scores if self.options.inside else of_correlations).sum(0)[:, : self.options.tokens]
 
-    def _attend(self, piece: Tile) -> Iterator[tuple[tuple[slice, ...], AttentionPiece]]:
-        """Channels of query, key and values of each head, and its attention."""
-        options = self.options
-        for channels in zip(*(_heads(width, options.heads) for width in options.widths[:3]), strict=True):
-            query, key, mapped = (
-                self._windows(each[..., chosen], piece, tokens).flatten(0, 1)
-                for each, chosen, tokens in zip(
-                    (self.query, self.key, self.mapped), channels, (options.tokens, self.keys, self.keys), strict=True
-                )
-            )
-            yield channels, AttentionPiece(query, key, mapped, options.tokens, self.graph, inside=options.inside)
+    def _attend(self, piece: Tile) -> AttentionPiece:
+        query, key, mapped = (
+            self._windows(each, piece, tokens).flatten(0, 1)
+            for each, tokens in ((self.query, self.options.tokens), (self.key, self.keys), (self.mapped, self.keys))
+        )
+        return AttentionPiece(query, key, mapped, bias=self._bias(piece), graph=self.graph)
+
+    def _bias(self, piece: Tile) -> Tensor:
+        """What is added to the scores of all windows alike, or of each, where some of them end past the clip."""
+        bodies, windows = (len(range(*part.indices(size))) for part, size in zip(piece, self.shape, strict=True))
+        if (piece[1].indices(self.shape[1])[1] - 1) * self.options.stride + self.options.window <= self.frames:
+            return self.bias
+        bias = self.bias.repeat(bodies, windows, 1, 1)
+        for frames, block in self._past_the_end(piece, bias):
+            block += self.unseen[piece[0], frames].flatten(1)[..., None]
+        return bias.flatten(0, 1)
+
+    def _past_the_end(
+        self, piece: Tile, scores: Float[Tensor, "piece_body window token key"]
+    ) -> Iterator[tuple[slice, Float[Tensor, "piece_body seen_token unseen_token"]]]:
+        """Of each window that ends past the clip the frames that are seen, counted from the end, and their scores of those that are not."""
+        for index, window in enumerate(range(*piece[1].indices(self.shape[1]))):
+            seen = self.frames - window * self.options.stride
+            if seen < self.options.window:
+                tokens = seen * self.options.joints
+                yield slice(-seen, None), scores[:, index, :tokens, tokens : self.options.tokens]
 
     def activate(self, piece: Tile, mixed: Tokens, affine: "Affine") -> Float[Tensor, "piece_body window joint window_frame channel"]:
         """ReLU of the normalised tokens plus the values, the frames of a window beside each other, as the collapse takes them."""

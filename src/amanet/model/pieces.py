@@ -51,34 +51,26 @@ class AttentionPiece:
 
     Args:
         query: the queries.
-        key: the keys; behind the first ``keys`` of an item come any others, up to an aligned number, which are masked.
+        key: the keys, of an aligned number; those that do not count are masked.
         value: the values of the keys.
-        keys: how many keys count.
-        graph: what is added to the scores or to the correlations, (query, aligned key).
-        inside: whether it is added to the scores; it masks keys itself then.
+        masked: how many keys at the end do not count.
+        bias: what is added to the scores, instead of ``masked``: -inf masks a key.
+        graph: what is added to the correlations.
     """
 
     def __init__(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        keys: int,
-        graph: Tensor | None = None,
-        *,
-        inside: bool = False,
+        self, query: Tensor, key: Tensor, value: Tensor, *, masked: int = 0, bias: Tensor | None = None, graph: Tensor | None = None
     ) -> None:
         self.query, self.key, self.value = query, key, value
         self.scale = 1 / math.sqrt(query.shape[-1])
         self.nothing = query.new_zeros(())
-        if inside:
-            assert graph is not None
-            scores = torch.baddbmm(graph, query, key.transpose(1, 2), alpha=self.scale)
-        else:
-            scores = torch.baddbmm(self.nothing, query, key.transpose(1, 2), beta=0, alpha=self.scale)
-            scores[..., keys:] = -torch.inf
+        scores = torch.baddbmm(
+            self.nothing if bias is None else bias, query, key.transpose(1, 2), beta=0 if bias is None else 1, alpha=self.scale
+        )
+        if masked:
+            scores[..., -masked:] = -torch.inf
         self.softmax = torch.softmax(scores, dim=-1).to(query.dtype)  # autocast would keep it in float32
-        self.correlations = self.softmax if inside or graph is None else self.softmax + graph
+        self.correlations = self.softmax if graph is None else self.softmax + graph
 
     def mix(self, out: Tensor | None = None) -> Tensor:
         return torch.bmm(self.correlations, self.value, out=out)

@@ -43,12 +43,11 @@ class _TimeAttention(torch.autograd.Function):
     def _parts(query: Tensor, features: Tensor) -> Iterator[tuple[Tile, AttentionPiece]]:
         """Bodies, joints and attention of every piece: some joints of one body, or all those of some bodies."""
         bodies, kept, joints, channels = query.shape
-        frames = features.shape[1]
-        items = at_once(kept * max(frames, channels))
+        masked = aligned(features.shape[1]) - features.shape[1]
+        items = at_once(kept * max(features.shape[1], channels))
         for piece in tiles((bodies, joints), tile_shape((bodies, joints), items)):
-            memory = _by_joint(features, piece)
-            memory = F.pad(memory, (0, 0, 0, aligned(frames) - frames)).flatten(0, 1)
-            yield piece, AttentionPiece(_by_joint(query, piece).flatten(0, 1), memory, memory, frames)
+            memory = F.pad(_by_joint(features, piece), (0, 0, 0, masked)).flatten(0, 1)
+            yield piece, AttentionPiece(_by_joint(query, piece).flatten(0, 1), memory, memory, masked=masked)
 
     @staticmethod
     @once_differentiable

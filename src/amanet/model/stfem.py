@@ -1,5 +1,7 @@
 """STFEM: the joints of a window of frames attend to each other."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -8,12 +10,14 @@ from torch.nn import functional as F
 from amanet.model.attention import (
     Features,
     GraphJoins,
+    Map,
     Mapped,
     attend,
     bone_graph,
     correlate,
     join_heads,
     map_values,
+    query_features,
     split_heads,
     split_map,
     works_in_pieces,
@@ -81,22 +85,32 @@ class STFEM(nn.Module):
         self.register_buffer("graph", bone_graph(layout, frames=window))
 
     def forward(self, features: Features) -> Mapped:
-        if works_in_pieces(features) and not self.norm.synchronises():
+        if works_in_pieces(features) and self.heads == 1 and not self.norm.synchronises():
             return self.collapse_norm(self._mix_in_pieces(features))
         query, key, value = self.project(features).split(self.widths, dim=-1)
-        _, _, value_map = split_map(self.project, self.widths)
-        mapped = map_values(self.theta.weight, None, value_map, features, value)
+        mapped = map_values(self.theta.weight, None, self._maps()[2], features, value)
         return self.collapse_norm(self._mix(query, key, mapped, value))
 
+    def _maps(self) -> list[Map]:
+        return split_map(self.project, self.widths)
+
     def _mix_in_pieces(self, features: Features) -> Mapped:
-        query, key, (weight, bias) = split_map(self.project, self.widths)
+        query, key, value = self._maps()
         theta = self.theta.weight
-        weights, biases = zip(query, key, (theta @ weight, theta @ bias), (weight, bias), strict=True)
+        weights, biases = zip(query_features(query, key), (theta @ value[0], theta @ value[1]), value, strict=True)
         in_channels, _, inner = self.widths
-        widths = (in_channels, in_channels, inner, inner)
-        options = WindowOptions(self.window, self.stride, features.shape[2], widths, self.joins == "scores", self.heads, self.norm.eps)
+        options = WindowOptions(
+            self.window, self.stride, features.shape[2], (in_channels, inner, inner), self.joins == "scores", self.norm.eps
+        )
+        unseen = self._scores_of_zero(features[:, max(0, features.shape[1] - self.window + 1) :])
         graph = self.weight * self.graph
-        return mix_windows(features, torch.cat(weights), torch.cat(biases), graph, self.norm, self.collapse.weight, options)
+        return mix_windows(features, unseen, torch.cat(weights), torch.cat(biases), graph, self.norm, self.collapse.weight, options)
+
+    def _scores_of_zero(self, features: Features) -> Float[Tensor, "clip_body frame joint"]:
+        """Scores of keys that are zero, where those of features as keys are q k - q b_k (:func:`query_features`)."""
+        (query_weight, query_bias), (_, key_bias), _ = self._maps()
+        of_zero = key_bias[None] / -math.sqrt(len(key_bias))
+        return F.linear(features, of_zero @ query_weight, of_zero @ query_bias).squeeze(-1)
 
     def _mix(self, query: Tensor, key: Tensor, mapped: Tensor, value: Tensor) -> Mapped:
         query, key, mapped = (split_heads(self._windows(each), self.heads) for each in (query, key, mapped))
