@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from amanet.data.formats.kinetics import read_kinetics
 from amanet.data.formats.ntu import read_skeleton
+from amanet.data.formats.sbu import read_skeleton_pos
 from amanet.data.normalise import RECIPES, align, as_msg3d, as_stgcn, face, keep_raw
 from amanet.data.padding import replay
 from amanet.data.published import get_dataset
@@ -206,8 +207,8 @@ def test_facing_people_see_each_other_straight_ahead(seed: int) -> None:
     after = face(before, NTU25)
     first, second = after.joints[:, 0, SPINE]
     np.testing.assert_allclose(second, first * [1, 1, -1], atol=1e-4)
-    np.testing.assert_allclose(first[1], 0, atol=1e-4)
-    assert first[0] < 0
+    np.testing.assert_allclose(first[0], 0, atol=1e-4)
+    assert first[1] > 0
     chosen = RECIPES["raw"].apply(before, NTU25)
     apart = np.linalg.norm(chosen.joints[0, 0, SPINE] - chosen.joints[1, 0, SPINE])
     np.testing.assert_allclose(2 * np.linalg.norm(first), apart, atol=1e-4)
@@ -218,6 +219,17 @@ def test_facing_people_see_each_other_straight_ahead(seed: int) -> None:
     for was, became in zip(chosen.joints, after.joints, strict=True):
         volumes = [np.linalg.det(places[0, [5, 10, 15]] - places[0, 0]) for places in (was, became)]
         np.testing.assert_allclose(*volumes, atol=1e-3)
+
+
+def test_facing_real_people_look_at_each_other(shared: Path) -> None:
+    """Not only their places but their bodies: in most of the clips both left shoulders are at larger x, as where a person faces -y."""
+    layout = load_layout("sbu15")
+    left, right = (layout.joints.index(f"shoulder_{side}") for side in ("left", "right"))
+    paths = sorted((shared / "data/sbu").rglob("skeleton_pos.txt"))
+    clips = [face(read_skeleton_pos(path.read_bytes(), path), layout) for path in paths]
+    sideways = np.array([(clip.joints[:, :, left, 0] - clip.joints[:, :, right, 0]).mean(axis=1) for clip in clips])
+    assert len(clips) == 282
+    assert (sideways > 0).mean() > 0.9
 
 
 def test_facing_without_a_partner_is_aligned() -> None:

@@ -14,7 +14,7 @@ from amanet.skeleton import SkeletonClip, SkeletonLayout
 Tracks = Literal["slot", "body-id"]
 Measure = Callable[[Float32[np.ndarray, "frame joint coord"], Bool[np.ndarray, "frame joint"]], float]
 
-X_AXIS, Z_AXIS = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
+X_AXIS, Y_AXIS, Z_AXIS = np.eye(3)
 HALF_TURN = np.diag([-1.0, -1.0, 1.0])
 """About z."""
 POSTURE_FRAMES = 5
@@ -79,10 +79,10 @@ def face(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> Ske
     bodies = list(zip(pair.joints, pair.present, strict=True))
     first, second = (_first_centre(*body, layout) for body in bodies)
     to_z = _turn(np.sum([_mean_vector(*body, *layout.up) for body in bodies], axis=0), Z_AXIS)
-    across = to_z @ (second - first)
-    across[2] = 0
-    to_x = _turn(across, X_AXIS) @ to_z
-    turns = np.stack([to_x, HALF_TURN @ to_x])[:, None].astype(np.float32)
+    ahead = to_z @ (second - first)
+    ahead[2] = 0
+    of_first = _turn(ahead, -Y_AXIS) @ to_z
+    turns = np.stack([of_first, HALF_TURN @ of_first])[:, None].astype(np.float32)
     return pair.with_joints((pair.joints - (first + second) / 2) @ turns.swapaxes(-1, -2))
 
 
@@ -146,8 +146,8 @@ RECIPES: dict[str, Recipe] = {
                 "For two people who do something to each other; each in coordinates of their own. The two bodies that move most, the one "
                 "that moves more first. The origin is midway between the places where their centre joints are first seen, once for the "
                 "whole clip; +z is the way up, the mean of both trunks in their first five frames; and the other person is first seen in "
-                "the direction of +x, so that both look the same way, wherever the sensor stood, and their places tell how far apart they "
-                "are. A clip of which not just two bodies are kept is aligned."
+                "the direction of -y, so that both look the same way, wherever the sensor stood, left and right lie on the x axis as in an "
+                "aligned clip, and their places tell how far apart they are. A clip of which not just two bodies are kept is aligned."
             ),
         ),
         Recipe(
