@@ -133,7 +133,7 @@ class _MixWindows(torch.autograd.Function):
         affine = Affine(gain, shift, mean, variance, ctx.options.eps)
         of_collapsed = gradients[0].contiguous()
         of_normed, of_taps = torch.empty_like(mixed), torch.zeros_like(taps)
-        of_key, of_unseen = torch.zeros_like(padded), torch.zeros_like(unseen)
+        of_padded, of_unseen = torch.zeros_like(padded), torch.zeros_like(unseen)
         of_query, of_mapped, of_value = of_maps = [torch.zeros_like(each) for each in maps]
         first, second = torch.zeros_like(affine.mean), torch.zeros_like(affine.mean)
         for piece in sweep.pieces():
@@ -152,9 +152,9 @@ class _MixWindows(torch.autograd.Function):
         for piece in sweep.pieces():
             counted = copies[piece[0]].to(offset.dtype)[:, None, None, None]
             of_mixed = torch.addcmul(torch.addcmul(counted * offset, mixed[piece], counted * factor), of_normed[piece], affine.scale)
-            sweep.attend_backward(piece, of_mixed.to(mixed.dtype), (of_query, of_key, of_mapped), of_unseen, of_graph)
-        of_weight, of_bias = _map_backward(of_maps, of_key, padded, weight, ctx.options)
-        return of_key, of_weight, of_bias, of_unseen, of_graph, second * affine.deviation, first, of_taps, None, None, None
+            sweep.attend_backward(piece, of_mixed.to(mixed.dtype), (of_query, of_padded, of_mapped), of_unseen, of_graph)
+        of_weight, of_bias = _map_backward(of_maps, of_padded, padded, weight, ctx.options)
+        return of_padded, of_weight, of_bias, of_unseen, of_graph, second * affine.deviation, first, of_taps, None, None, None
 
 
 def _map(padded: Frames, weight: Tensor, bias: Tensor, options: WindowOptions) -> list[Maps]:

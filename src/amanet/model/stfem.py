@@ -43,7 +43,8 @@ class STFEM(nn.Module):
     :math:`\Theta`              1x1 convolution                                         ``theta``
     ==========================  ======================================================  ==================
 
-    A (tau x 1) convolution and BN then collapse the window to one frame. Q, K, V and V Theta are computed once a frame, not once a window.
+    A (tau x 1) convolution and BN then collapse the window to one frame. Q, K, V and V Theta are computed once a frame, not once a window;
+    in pieces Q's and K's maps are one (:func:`~amanet.model.attention.query_features`), and the features themselves are keys.
 
     Args:
         layout: the skeleton.
