@@ -6,6 +6,7 @@ no (token, token) tensor of a whole batch.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -215,7 +216,7 @@ class _WindowSweep:
         *found, of_correlations, of_scores = self._attend(piece).gradients(of_mixed.flatten(0, 1))
         for total, part in zip(of_tokens, found, strict=True):
             self.add_back(total, piece, part.unflatten(0, of_mixed.shape[:2]))
-        for frames, block in self._past_the_end(piece, of_scores.unflatten(0, of_mixed.shape[:2])):
+        for frames, block in self._past_the_end(piece, of_scores):
             of_unseen[piece[0], frames] += block.sum(-1).unflatten(1, (-1, self.options.joints))
         if of_graph is not None:
             of_graph += (of_scores if self.options.inside else of_correlations).sum(0)[:, : self.options.tokens]
@@ -225,27 +226,25 @@ class _WindowSweep:
             self._windows(each, piece, tokens).flatten(0, 1)
             for each, tokens in ((self.query, self.options.tokens), (self.key, self.keys), (self.mapped, self.keys))
         )
-        return AttentionPiece(query, key, mapped, bias=self._bias(piece), graph=self.graph)
+        return AttentionPiece(query, key, mapped, bias=self.bias, graph=self.graph, complete=partial(self._score_unseen, piece))
 
-    def _bias(self, piece: Tile) -> Tensor:
-        """What is added to the scores of all windows alike, or of each, where some of them end past the clip."""
-        bodies, windows = (len(range(*part.indices(size))) for part, size in zip(piece, self.shape, strict=True))
-        if (piece[1].indices(self.shape[1])[1] - 1) * self.options.stride + self.options.window <= self.frames:
-            return self.bias
-        bias = self.bias.repeat(bodies, windows, 1, 1)
-        for frames, block in self._past_the_end(piece, bias):
+    def _score_unseen(self, piece: Tile, scores: Float[Tensor, "item token key"]) -> None:
+        """Adds what the features as keys leave out, in windows that end past the clip."""
+        for frames, block in self._past_the_end(piece, scores):
             block += self.unseen[piece[0], frames].flatten(1)[..., None]
-        return bias.flatten(0, 1)
 
     def _past_the_end(
-        self, piece: Tile, scores: Float[Tensor, "piece_body window token key"]
+        self, piece: Tile, scores: Float[Tensor, "item token key"]
     ) -> Iterator[tuple[slice, Float[Tensor, "piece_body seen_token unseen_token"]]]:
         """Of each window that ends past the clip the frames that are seen, counted from the end, and their scores of those that are not."""
-        for index, window in enumerate(range(*piece[1].indices(self.shape[1]))):
-            seen = self.frames - window * self.options.stride
-            if seen < self.options.window:
-                tokens = seen * self.options.joints
-                yield slice(-seen, None), scores[:, index, :tokens, tokens : self.options.tokens]
+        options = self.options
+        start, stop, _ = piece[1].indices(self.shape[1])
+        by_window = scores.unflatten(0, (-1, stop - start))
+        first = (self.frames - options.window) // options.stride + 1
+        for window in range(max(start, first), stop):
+            seen = self.frames - window * options.stride
+            tokens = seen * options.joints
+            yield slice(-seen, None), by_window[:, window - start, :tokens, tokens : options.tokens]
 
     def activate(self, piece: Tile, mixed: Tokens, affine: "Affine") -> Float[Tensor, "piece_body window joint window_frame channel"]:
         """ReLU of the normalised tokens plus the values, the frames of a window beside each other, as the collapse takes them."""

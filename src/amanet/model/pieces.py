@@ -1,7 +1,7 @@
 """How work on a CPU is taken apart, so that what a piece needs stays in the cache: pieces, and attention within one."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -56,10 +56,19 @@ class AttentionPiece:
         masked: how many keys at the end do not count.
         bias: what is added to the scores, instead of ``masked``: -inf masks a key.
         graph: what is added to the correlations.
+        complete: changes the scores in place, before the softmax.
     """
 
     def __init__(
-        self, query: Tensor, key: Tensor, value: Tensor, *, masked: int = 0, bias: Tensor | None = None, graph: Tensor | None = None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        *,
+        masked: int = 0,
+        bias: Tensor | None = None,
+        graph: Tensor | None = None,
+        complete: Callable[[Tensor], None] | None = None,
     ) -> None:
         self.query, self.key, self.value = query, key, value
         self.scale = 1 / math.sqrt(query.shape[-1])
@@ -69,6 +78,8 @@ class AttentionPiece:
         )
         if masked:
             scores[..., -masked:] = -torch.inf
+        if complete is not None:
+            complete(scores)
         self.softmax = torch.softmax(scores, dim=-1).to(query.dtype)  # autocast would keep it in float32
         self.correlations = self.softmax if graph is None else self.softmax + graph
 
