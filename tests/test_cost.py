@@ -24,8 +24,8 @@ def product(rows: int, inner: int, columns: int) -> int:
     return 2 * rows * inner * columns
 
 
-def aligned(keys: int) -> int:
-    return ceil(keys / 8) * 8
+def aligned(numbers: int) -> int:
+    return ceil(numbers / 8) * 8
 
 
 def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int, group: int, windows: tuple[int, ...]) -> int:
@@ -39,9 +39,13 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
         kept = ceil(length / stride)
         tokens, kept_tokens = bodies * length * joints, bodies * kept * joints
 
-        sfem = product(wide, wide, wide) + product(tokens, wide, wide + 2 * middle) + product(tokens, joints, wide + middle)
-        if wide < middle:  # V widens: Theta takes the features at once
-            sfem += product(middle, middle, wide) + product(1, middle, middle)
+        sfem = product(tokens, wide, middle)
+        if wide < middle:  # V widens: the features and a channel of ones are mixed, and mapped after it
+            beside = aligned(wide + 1)
+            sfem += product(beside, wide, beside) + product(tokens, beside, beside + middle) + product(tokens, joints, 2 * beside)
+            sfem += product(middle, middle, beside)
+        else:
+            sfem += product(wide, wide, wide) + product(tokens, wide, wide + middle) + product(tokens, joints, wide + middle)
         grouped = bodies * ceil(length / group) * group * joints
         ff = product(middle, middle, middle) + product(tokens, middle, middle) + 2 * product(grouped, group, middle)
         reached = sum(max(0, length - abs(tap - (group - 1) // 2)) for tap in range(group))

@@ -5,6 +5,7 @@ convolution one matrix product, lets temporal convolutions run without a copy, a
 """
 
 import math
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -27,11 +28,18 @@ Map = tuple[Float[Tensor, "mapped_channel channel"], Float[Tensor, " mapped_chan
 """Weight and bias of a linear map."""
 
 
+ALIGNED = 8
+"""Channels come in multiples of so many, lest a GPU's kernels for attention refuse them; to a CPU it is a vector register."""
+
+
 def correlate(
-    query: Queries, key: Keys, graph: Graph | None = None, joins: GraphJoins = "scores"
+    query: Queries, key: Keys, graph: Graph | None = None, joins: GraphJoins = "scores", width: int | None = None
 ) -> Float[Tensor, "batch group query key"]:
-    """The correlation matrix: Softmax(Q K^T / sqrt(d)) over the last axis, d the channels of Q (Eq. 2), with the graph added."""
-    products, scale = query @ key.transpose(-2, -1), 1 / math.sqrt(query.shape[-1])
+    """The correlation matrix: Softmax(Q K^T / sqrt(d)) over the last axis, d the channels of Q (Eq. 2), with the graph added.
+
+    ``width`` is d where Q holds more channels than it was meant to have.
+    """
+    products, scale = query @ key.transpose(-2, -1), 1 / math.sqrt(width or query.shape[-1])
     if graph is None:
         return torch.softmax(products * scale, dim=-1)
     if joins == "scores":
@@ -40,13 +48,14 @@ def correlate(
 
 
 def attend(
-    query: Queries, key: Keys, value: Values, graph: Graph | None = None, joins: GraphJoins = "scores"
+    query: Queries, key: Keys, value: Values, graph: Graph | None = None, joins: GraphJoins = "scores", width: int | None = None
 ) -> Float[Tensor, "batch group query channel"]:
     """:func:`correlate` times V, fused where that is the faster way: always on a GPU, over long sequences on a CPU."""
     inside = graph if joins == "scores" else None
     if not _fused_is_faster(query, value, inside):
-        return correlate(query, key, graph, joins) @ value
-    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=None if inside is None else inside.to(query.dtype))
+        return correlate(query, key, graph, joins, width) @ value
+    mask, scale = None if inside is None else inside.to(query.dtype), 1 / math.sqrt(width or query.shape[-1])
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     return mixed if graph is None or joins == "scores" else mixed + graph.to(value.dtype) @ value
 
 
@@ -64,6 +73,14 @@ def works_in_pieces(features: Tensor) -> bool:
     return features.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
+def runs_kernels(features: Tensor) -> bool:
+    """Whether a module runs kernels of its own, written in Triton, which comes with PyTorch for NVIDIA's GPUs on Linux.
+
+    A compiler is left to write them by itself.
+    """
+    return features.device.type == "cuda" and not torch.compiler.is_compiling() and find_spec("triton") is not None
+
+
 def query_features(query: Map, key: Map) -> Map:
     r"""One map instead of Q's and K's: the features themselves are its keys.
 
@@ -75,12 +92,19 @@ def query_features(query: Map, key: Map) -> Map:
     return key_weight.t() @ query_weight, key_weight.t() @ query_bias + 0 * key_bias.sum()
 
 
-def map_values(theta: Float[Tensor, "out inner"], shift: Tensor | None, value_map: Map, features: Features, value: Tensor) -> Tensor:
-    """Theta of the values, and a shift; where V widens the features, from them at once: (x W) Theta = x (W Theta)."""
-    weight, bias = value_map
-    if weight.shape[0] <= weight.shape[1]:
-        return F.linear(value, theta, shift)
-    return F.linear(features, theta @ weight, F.linear(bias, theta, shift))
+def with_ones(features: Features, past: int = 0) -> Float[Tensor, "clip_body padded_frame joint padded_channel"]:
+    """A channel of ones beside the features, which makes every bias a weight, zeros up to a multiple of :data:`ALIGNED` channels, and as
+    many frames of zeros ``past`` the last.
+    """
+    ones = features.new_ones(*features.shape[:-1], 1)
+    channels = features.shape[-1] + 1
+    return F.pad(torch.cat([features, ones], dim=-1), (0, -channels % ALIGNED, 0, 0, 0, past))
+
+
+def of_ones(linear: Map) -> Float[Tensor, "mapped_channel padded_channel"]:
+    """The map of features beside which :func:`with_ones` put a channel of ones."""
+    weight, bias = linear
+    return F.pad(torch.cat([weight, bias[:, None]], dim=1), (0, -(weight.shape[1] + 1) % ALIGNED))
 
 
 def split_map(linear: nn.Linear, widths: list[int]) -> list[Map]:

@@ -94,7 +94,7 @@ class MSGCN(nn.Module):
         self.norm = BatchNorm(channels[1])
 
     def forward(self, features: Features) -> Mapped:
-        return F.relu(self.norm(self.conv(features)))
+        return self.norm(self.conv(features), activates=True)
 
 
 class G3D(nn.Module):
@@ -120,7 +120,7 @@ class G3D(nn.Module):
         self.collapse_norm = BatchNorm(out_channels)
 
     def forward(self, features: Features) -> Mapped:
-        tokens = F.relu(self.norm(self.conv(features)))
+        tokens = self.norm(self.conv(features), activates=True)
         image = tokens.unflatten(2, (self.window, -1)).flatten(1, 2).permute(0, 3, 1, 2)
         return self.collapse_norm(self.collapse(image).permute(0, 2, 3, 1))
 

@@ -1,13 +1,8 @@
-"""Batch normalisation of features that come in pieces, some bodies of which stand for several equal ones."""
-
-from typing import Any
+"""The moments of a BN whose features come in pieces, some bodies of which stand for several equal ones, and what it makes of them."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-
-from amanet.model.pieces import at_once, cut
 
 Copies = Float[Tensor, " clip_body"]
 """How many equal bodies of a batch each body stands for."""
@@ -55,57 +50,3 @@ class Affine:
         """
         factor = -self.scale * self.deviation.square() * second / rows
         return -self.scale * first / rows - factor * self.mean, factor
-
-
-def normalise_copies(
-    features: Float[Tensor, "clip_body *rows channel"],
-    weight: Float[Tensor, " channel"],
-    bias: Float[Tensor, " channel"],
-    copies: Copies,
-    eps: float,
-) -> tuple[Float[Tensor, "clip_body *rows channel"], Tensor, Tensor]:
-    """BN in training, each body counted as often as there are copies of it; with the mean and the variance that it found."""
-    return _NormaliseCopies.apply(features, weight, bias, copies, eps)  # pyright: ignore[reportReturnType]
-
-
-class _NormaliseCopies(torch.autograd.Function):
-    """The gradient of a body that stands for several is the sum of theirs, so that only the means ask for their number."""
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        features, weight, bias, copies, eps = inputs
-        rows = features.flatten(1, -2)
-        moments = Moments(rows)
-        for piece in _NormaliseCopies._pieces(rows):
-            moments.add(rows[piece], copies[piece])
-        mean, variance = moments.mean_and_variance()
-        affine = Affine(weight, bias, mean, variance, eps)
-        output = torch.empty_like(features, memory_format=torch.contiguous_format)
-        for piece in _NormaliseCopies._pieces(rows):
-            torch.addcmul(affine.shift, rows[piece], affine.scale, out=output[piece].flatten(1, -2))
-        ctx.save_for_backward(rows, weight, bias, copies, mean, variance)
-        ctx.eps, ctx.rows = eps, moments.rows
-        ctx.mark_non_differentiable(mean, variance)
-        return output, mean, variance
-
-    @staticmethod
-    def _pieces(rows: Tensor) -> list[slice]:
-        return list(cut(len(rows), at_once(rows[0].numel())))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        rows, weight, bias, copies, mean, variance = ctx.saved_tensors
-        gradient = gradients[0].reshape(rows.shape)
-        affine = Affine(weight, bias, mean, variance, ctx.eps)
-        first, second = torch.zeros_like(affine.mean), torch.zeros_like(affine.mean)
-        for piece in _NormaliseCopies._pieces(rows):
-            first += gradient[piece].sum((0, 1))
-            second += (gradient[piece] * (rows[piece] - affine.mean)).sum((0, 1))
-        offset, factor = affine.backward(first, second, ctx.rows)
-        of_features = torch.empty_like(gradient, memory_format=torch.contiguous_format)
-        counted = copies.to(rows.dtype)[:, None, None]
-        for piece in _NormaliseCopies._pieces(rows):
-            torch.addcmul(counted[piece] * offset, rows[piece], counted[piece] * factor, out=of_features[piece])
-            of_features[piece].addcmul_(gradient[piece], affine.scale)
-        return of_features.view(gradients[0].shape), second * affine.deviation, first, None, None

@@ -10,15 +10,18 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from amanet.errors import ExperimentError
-from amanet.model.attention import Features, Mapped, works_in_pieces
+from amanet.model.attention import Features, Mapped
 from amanet.model.block import Block, BlockConfig, Correlations
-from amanet.model.moments import Copies
 from amanet.model.normalisation import BatchNorm, DataNorm, computing_again, counting_copies
+from amanet.model.normed_sum import sweeps_over
 from amanet.model.preprocessing import DP, AlienChoice, DPChoice
-from amanet.model.shared_bodies import share_absent
+from amanet.model.shared_bodies import SharedBodies, share_absent
 from amanet.skeleton import SkeletonLayout, Stream, derive_stream, stream_layout
 
 BLOCKS = 3
+
+FEWEST_SHARED = 128
+"""Bodies of a batch below which a GPU waits for its kernels to be started, however many bodies there are."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,11 @@ class Network(nn.Module):
     Attributes:
         recompute: keep no more of a training step than the features between its blocks, and compute the rest again for the gradient: a
             fraction of the memory for a third more time. Results are the same bit for bit.
+        shares_absent: compute the absent bodies of a batch once, where that is possible.
     """
 
     recompute: bool = False
+    shares_absent: bool = True
 
     def __init__(self, config: NetworkConfig, layout: SkeletonLayout, num_classes: int, num_bodies: int, stream: Stream = "joint") -> None:
         super().__init__()
@@ -108,19 +113,23 @@ class Network(nn.Module):
         self, joints: Float[Tensor, "clip body frame joint coord"], present: Bool[Tensor, "clip body frame joint"] | None = None
     ) -> Float[Tensor, "clip class"]:
         """Logits of raw joints; without ``present`` every joint counts as seen."""
-        # How many bodies there are would break a compiled graph, and BN with counts is made for a CPU.
-        shares = not torch.compiler.is_compiling() and (not self.training or works_in_pieces(joints))
-        shared = share_absent(joints, present) if shares and present is not None else None
+        shared = share_absent(joints, present) if present is not None and self._shares(joints) else None
         features, present = self._enter(joints, present)
         if shared is None:
             return self._classify(self._pool(features), present)
-        with counting_copies(shared.copies):
-            return self._classify(self._pool(features[shared.kept], shared.copies)[shared.place], present)
+        with counting_copies(shared):
+            return self._classify(self._pool(features.index_select(0, shared.kept), shared).index_select(0, shared.place), present)
 
-    def _pool(self, features: Features, copies: Copies | None = None) -> Float[Tensor, "clip_body wide_channel"]:
+    def _shares(self, joints: Tensor) -> bool:
+        if not self.shares_absent or torch.compiler.is_compiling():
+            return False
+        pays = joints.device.type == "cpu" or joints.shape[0] * joints.shape[1] >= FEWEST_SHARED
+        return pays and (not self.training or sweeps_over(joints))
+
+    def _pool(self, features: Features, shared: SharedBodies | None = None) -> Float[Tensor, "clip_body wide_channel"]:
         recomputes = self.recompute and self.training and torch.is_grad_enabled()
         for block in self.blocks:
-            features = _recomputed(block, features, copies) if recomputes else block(features)
+            features = _recomputed(block, features, shared) if recomputes else block(features)
         return features.mean(dim=(1, 2))
 
     def explain(
@@ -158,9 +167,9 @@ class Network(nn.Module):
         return self.classifier(self.dropout(by_clip))
 
 
-def _recomputed(block: nn.Module, features: Features, copies: Copies | None) -> Mapped:
+def _recomputed(block: nn.Module, features: Features, shared: SharedBodies | None) -> Mapped:
     """The block's output; what its gradient needs is computed again when it is asked for."""
-    output = checkpoint(block, features, use_reentrant=False, context_fn=lambda: (nullcontext(), computing_again(copies)))
+    output = checkpoint(block, features, use_reentrant=False, context_fn=lambda: (nullcontext(), computing_again(shared)))
     assert isinstance(output, Tensor)
     return output
 

@@ -14,35 +14,38 @@ from torch import Tensor, nn
 from torch.distributed import ReduceOp, all_reduce, is_available, is_initialized
 from torch.nn import functional as F
 
-from amanet.model.moments import Copies, normalise_copies
+from amanet.model.attention import runs_kernels
+from amanet.model.moments import Affine, Copies
+from amanet.model.normed_sum import joins_what_follows, normalise, normalise_by, sweeps_over
+from amanet.model.shared_bodies import SharedBodies
 
-_COPIES: ContextVar[Tensor | None] = ContextVar("copies", default=None)
+_SHARED: ContextVar[SharedBodies | None] = ContextVar("shared", default=None)
 _AGAIN: ContextVar[bool] = ContextVar("again", default=False)
 
 
 @contextmanager
-def counting_copies(copies: Copies | None) -> Iterator[None]:
+def counting_copies(shared: SharedBodies | None) -> Iterator[None]:
     """Within it, each body of the features (their first axis) stands for so many equal ones; for None, for itself."""
-    token = _COPIES.set(copies)
+    token = _SHARED.set(shared)
     try:
         yield
     finally:
-        _COPIES.reset(token)
+        _SHARED.reset(token)
 
 
 @contextmanager
-def computing_again(copies: Copies | None) -> Iterator[None]:
-    """Within it a forward pass that counted so many copies repeats itself, and no running statistics follow it."""
+def computing_again(shared: SharedBodies | None) -> Iterator[None]:
+    """Within it a forward pass that shared these bodies repeats itself, and no running statistics follow it."""
     token = _AGAIN.set(True)
     try:
-        with counting_copies(copies):
+        with counting_copies(shared):
             yield
     finally:
         _AGAIN.reset(token)
 
 
-def _counted_copies() -> Copies | None:
-    return None if torch.compiler.is_compiling() else _COPIES.get()  # a compiled graph knows no context
+def _shared() -> SharedBodies | None:
+    return None if torch.compiler.is_compiling() else _SHARED.get()  # a compiled graph knows no context
 
 
 def _computes_again() -> bool:
@@ -51,8 +54,8 @@ def _computes_again() -> bool:
 
 def copies_of(features: Float[Tensor, "clip_body *rows channel"]) -> Copies:
     """How many equal bodies each body of the features stands for."""
-    copies = _counted_copies()
-    return torch.ones(len(features), device=features.device) if copies is None else copies  # bfloat16 cannot count to 257
+    shared = _shared()
+    return torch.ones(len(features), device=features.device) if shared is None else shared.copies  # bfloat16 cannot count to 257
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -64,16 +67,25 @@ class BatchNorm(nn.BatchNorm1d):
 
     synchronise: bool = False
 
-    def forward(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+    def forward(
+        self, input: Float[Tensor, "*batch channel"], residual: Float[Tensor, "*batch channel"] | None = None, *, activates: bool = False
+    ) -> Float[Tensor, "*batch channel"]:
+        """The normalised input, plus a residual, through a ReLU if it ``activates``."""
         if self.synchronises():
-            return self._forward_synchronised(input)
-        copies = _counted_copies()
-        if self.training and copies is not None:
-            output, mean, variance = normalise_copies(input, self.weight, self.bias, copies, self.eps)
-            self.track(mean, variance, float(copies.sum()) * input[0, ..., 0].numel())
-            return output
-        # Rows seen as an image in channels-last memory: the kernels for that format are the fast ones, and nothing is copied.
-        image = input.reshape(1, -1, 1, self.num_features).permute(0, 3, 1, 2)
+            return finish(self._forward_synchronised(input), residual, activates=activates)
+        shared = _shared()
+        plainly = not self.training or (shared is None and not runs_kernels(input))  # PyTorch's own BN is as fast on a CPU
+        if not self.training and joins_what_follows(input):
+            return self._apply_running(input, residual, activates=activates)
+        if plainly or not sweeps_over(input):
+            return finish(self._forward_plainly(input), residual, activates=activates)
+        bodies, copies = (len(input), None) if shared is None else (shared.bodies, shared.copies)
+        rows = float(bodies * input[0, ..., 0].numel())
+        output, mean, variance = normalise(input, self.weight, self.bias, self.eps, rows, copies, residual, activates=activates)
+        self.track(mean, variance, rows)
+        return output
+
+    def _forward_plainly(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         mean, variance = self.running_mean, self.running_var
         assert mean is not None
         assert variance is not None
@@ -82,8 +94,22 @@ class BatchNorm(nn.BatchNorm1d):
         elif self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         momentum = 0.1 if self.momentum is None else self.momentum
-        output = F.batch_norm(image, mean, variance, self.weight, self.bias, self.training, momentum, self.eps)
-        return output.permute(0, 2, 3, 1).reshape(input.shape)
+        rows = input.reshape(-1, self.num_features)
+        output = F.batch_norm(rows, mean, variance, self.weight, self.bias, self.training, momentum, self.eps)
+        return output.view(input.shape)
+
+    def _apply_running(
+        self, input: Float[Tensor, "*batch channel"], residual: Float[Tensor, "*batch channel"] | None, *, activates: bool
+    ) -> Float[Tensor, "*batch channel"]:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        return normalise_by(
+            Affine(self.weight, self.bias, self.running_mean, self.running_var, self.eps), input, residual, activates=activates
+        )
+
+    def folds(self, features: Tensor) -> bool:
+        """Whether it is best a part of the map before it: in evaluation, unless a GPU joins it with what follows it."""
+        return not self.training and not joins_what_follows(features)
 
     def synchronises(self) -> bool:
         """Whether the next step takes its statistics over all processes."""
@@ -125,6 +151,17 @@ class BatchNorm(nn.BatchNorm1d):
         return output.reshape(input.shape)
 
 
+def finish(
+    normed: Float[Tensor, "*batch channel"], residual: Float[Tensor, "*batch channel"] | None = None, *, activates: bool = False
+) -> Float[Tensor, "*batch channel"]:
+    """What follows a BN: a residual is added, and a ReLU taken; in place where no gradient is asked for."""
+    if normed.requires_grad or torch.compiler.is_compiling():
+        normed = normed if residual is None else normed + residual
+        return F.relu(normed) if activates else normed
+    normed = normed if residual is None else normed.add_(residual)
+    return F.relu_(normed) if activates else normed
+
+
 class NormedLinear(nn.Sequential):
     """A linear map and BN; in evaluation BN is a part of the map."""
 
@@ -143,11 +180,14 @@ def map_and_normalise(
     bias: Float[Tensor, " mapped_channel"] | None,
     norm: BatchNorm,
     features: Float[Tensor, "*batch channel"],
+    residual: Float[Tensor, "*batch mapped_channel"] | None = None,
+    *,
+    activates: bool = False,
 ) -> Float[Tensor, "*batch mapped_channel"]:
-    """A linear map and BN; in evaluation BN is a part of the map."""
-    if norm.training:
-        return norm(F.linear(features, weight, bias))
-    return F.linear(features, *norm.fold(weight, bias))
+    """A linear map, BN, and what follows it."""
+    if norm.folds(features):
+        return finish(F.linear(features, *norm.fold(weight, bias)), residual, activates=activates)
+    return norm(F.linear(features, weight, bias), residual, activates=activates)
 
 
 class _SumOverProcesses(torch.autograd.Function):

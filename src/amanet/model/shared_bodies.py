@@ -25,6 +25,11 @@ class SharedBodies:
     place: Int[Tensor, " clip_body"]
     copies: Float[Tensor, " kept_body"]
 
+    @property
+    def bodies(self) -> int:
+        """Bodies of the batch."""
+        return len(self.place)
+
 
 def share_absent(
     joints: Float[Tensor, "clip body frame joint coord"], present: Bool[Tensor, "clip body frame joint"]

@@ -16,15 +16,16 @@ from amanet.model.attention import (
     bone_graph,
     correlate,
     join_heads,
-    map_values,
+    of_ones,
     query_features,
     split_heads,
     split_map,
+    with_ones,
     works_in_pieces,
 )
 from amanet.model.mixed_windows import WindowOptions, mix_windows
 from amanet.model.normalisation import BatchNorm
-from amanet.model.windows import windows
+from amanet.model.windows import cut_windows
 from amanet.skeleton import SkeletonLayout
 
 
@@ -36,7 +37,7 @@ class STFEM(nn.Module):
     ==========================  ======================================================  ==================
     symbol                      meaning                                                 here
     ==========================  ======================================================  ==================
-    :math:`[Q]_t`               (tau J, C): tokens of frames t .. t + tau - 1, zeros    ``project``, :func:`~amanet.model.windows.windows`
+    :math:`[Q]_t`               (tau J, C): tokens of frames t .. t + tau - 1, zeros    ``project``, :func:`.cut_windows`
                                 past the last frame
     :math:`\mathring{A}_\tau`   D^-1/2 A_tau D^-1/2 of A + I tiled over the window      ``graph``
     :math:`\beta`               weight of the tiled graph                               ``weight``
@@ -88,9 +89,7 @@ class STFEM(nn.Module):
     def forward(self, features: Features) -> Mapped:
         if works_in_pieces(features) and self.heads == 1 and not self.norm.synchronises():
             return self.collapse_norm(self._mix_in_pieces(features))
-        query, key, value = self.project(features).split(self.widths, dim=-1)
-        mapped = map_values(self.theta.weight, None, self._maps()[2], features, value)
-        return self.collapse_norm(self._mix(query, key, mapped, value))
+        return self.collapse_norm(self._mix(features))
 
     def _maps(self) -> list[Map]:
         return split_map(self.project, self.widths)
@@ -113,18 +112,32 @@ class STFEM(nn.Module):
         of_zero = key_bias[None] / -math.sqrt(len(key_bias))
         return F.linear(features, of_zero @ query_weight, of_zero @ query_bias).squeeze(-1)
 
-    def _mix(self, query: Tensor, key: Tensor, mapped: Tensor, value: Tensor) -> Mapped:
-        query, key, mapped = (split_heads(self._windows(each), self.heads) for each in (query, key, mapped))
-        mixed = join_heads(attend(query, key, mapped, self.weight * self.graph, self.joins), self.heads)
-        tokens = F.relu_(self.norm(mixed).add_(self._windows(value)))
+    def _mix(self, features: Features) -> Mapped:
+        """Beside a channel of ones every map is without a bias, so that the zeros past the last frame stay zeros."""
+        query, key, value = (of_ones(each) for each in self._maps())
+        beside = with_ones(features, past=self.window - 1)
+        mapped = self.theta.weight @ value
+        if self.widths[2] > self.widths[0] and self.heads == 1:  # (P [x, 1]) ([W; b] Theta), the smaller work where V widens the features
+            found = F.linear(beside, key.t() @ query)
+            keys = beside.to(found.dtype)
+            mixed = F.linear(self._attend(found, keys, keys), mapped)
+        else:
+            mixed = self._attend(*(F.linear(beside, each) for each in (query, key, mapped)))
+        tokens = self.norm(mixed, self._windows(F.linear(beside, value)), activates=True)
         image = tokens.unflatten(2, (self.window, -1)).flatten(1, 2).permute(0, 3, 1, 2)
         return self.collapse(image).permute(0, 2, 3, 1)
 
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Float[Tensor, "clip_body window token channel"]:
+        query, key, value = (split_heads(self._windows(each), self.heads) for each in (query, key, value))
+        width = self.widths[0] // self.heads
+        return join_heads(attend(query, key, value, self.weight * self.graph, self.joins, width), self.heads)
+
     def correlations(self, features: Features, weight: float | None = None) -> Float[Tensor, "clip_body group token token"]:
         """The fused correlation matrix of every window, one a head; ``weight`` stands in for beta."""
-        query, key, _ = self.project(features).split(self.widths, dim=-1)
+        beside = with_ones(features, past=self.window - 1)
+        query, key = (F.linear(beside, of_ones(each)) for each in self._maps()[:2])
         query, key = (split_heads(self._windows(each), self.heads) for each in (query, key))
         return correlate(query, key, (self.weight if weight is None else weight) * self.graph, self.joins)
 
-    def _windows(self, features: Features) -> Float[Tensor, "clip_body window token channel"]:
-        return windows(features, self.window, self.stride)
+    def _windows(self, padded: Tensor) -> Float[Tensor, "clip_body window token channel"]:
+        return cut_windows(padded, self.window, self.stride)

@@ -46,10 +46,9 @@ class MSTCN(nn.Module):
 
     def forward(self, features: Features) -> Mapped:
         kept = features[:, :: self.stride]
-        entered = F.relu_(map_and_normalise(self.enter.weight, self.enter.bias, self.enter_norm, features)).permute(0, 3, 1, 2)
+        entered = map_and_normalise(self.enter.weight, self.enter.bias, self.enter_norm, features, activates=True).permute(0, 3, 1, 2)
         *parts, pooled = entered.chunk(BRANCHES - 1, dim=1)
         branches: list[Tensor] = [conv(part) for conv, part in zip(self.dilated, parts, strict=True)]
         branches.append(F.max_pool2d(pooled, (3, 1), stride=(self.stride, 1), padding=(1, 0)))
         joined = torch.cat([*(each.permute(0, 2, 3, 1) for each in branches), self.skip(kept)], dim=-1)
-        output = self.leave_norm(joined).add_(self.residual(kept))
-        return F.relu_(output) if self.activate else output
+        return self.leave_norm(joined, self.residual(kept), activates=self.activate)

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amanet.model.attention import Features, Map, Mapped, attend, correlate, query_features, split_map, works_in_pieces
-from amanet.model.normalisation import BatchNorm, NormedLinear, map_and_normalise
+from amanet.model.attention import Features, Map, Mapped, attend, correlate, query_features, runs_kernels, split_map, works_in_pieces
+from amanet.model.normalisation import BatchNorm, NormedLinear, finish, map_and_normalise
 from amanet.model.piecewise import attend_over_time, convolve_frames
 
 
@@ -38,16 +38,20 @@ class FrameFeatures(nn.Module):
         self.norm = BatchNorm(channels)
 
     def forward(self, features: Features) -> Features:
+        mixed = self._mix(features)
+        if self.norm.folds(features):
+            return finish(self._convolve(mixed, *self.norm.fold(self.theta.weight)), features, activates=True)
+        return self.norm(self._convolve(mixed, self.theta.weight), features, activates=True)
+
+    def _mix(self, features: Features) -> Features:
+        if runs_kernels(features) and features.dtype != torch.float64:
+            from amanet.model import group_kernels
+
+            query = self._query(features)
+            return group_kernels.mix_groups(query, features.to(query.dtype), self.group)
         query, key = self._groups(features)
         groups = correlate_within(query, key, self._missing(features)) @ key
-        mixed = groups.flatten(1, 2)[:, : features.shape[1]].view(features.shape)
-        return F.relu_(self._convolve_and_normalise(mixed).add_(features))
-
-    def _convolve_and_normalise(self, mixed: Features) -> Features:
-        if self.training:
-            return self.norm(self._convolve(mixed, self.theta.weight))
-        weight, shift = self.norm.fold(self.theta.weight)
-        return self._convolve(mixed, weight, shift)
+        return groups.flatten(1, 2)[:, : features.shape[1]].view(features.shape)
 
     def _convolve(self, mixed: Features, theta: Tensor, shift: Tensor | None = None) -> Features:
         """Theta of values that are mixed as features: (P (x W + b)) Theta = (P x) (W Theta) + b Theta, as the rows of P sum to one."""
@@ -71,12 +75,17 @@ class FrameFeatures(nn.Module):
 
     def _groups(self, features: Features) -> tuple[Tensor, Tensor]:
         """Queries, and the features as their keys, each (body, group, frame, vector): frames whose joints and channels are one vector."""
+        query = self._query(features)
+        return self._cut(query), self._cut(features.to(query.dtype))
+
+    def _query(self, features: Features) -> Features:
         query, key, _ = self._maps()
-        found = F.linear(features, *query_features(query, key))
-        return self._cut(found), self._cut(features.to(found.dtype))
+        return F.linear(features, *query_features(query, key))
 
     def _cut(self, frames: Features) -> Float[Tensor, "clip_body group group_frame vector"]:
-        return F.pad(frames, (0, 0, 0, 0, 0, self._missing(frames))).unflatten(1, (-1, self.group)).flatten(3)
+        missing = self._missing(frames)
+        whole = F.pad(frames, (0, 0, 0, 0, 0, missing)) if missing else frames
+        return whole.unflatten(1, (-1, self.group)).flatten(3)
 
     def _missing(self, features: Features) -> int:
         return -features.shape[1] % self.group
@@ -129,7 +138,7 @@ class JointFeatures(nn.Module):
     def forward(self, features: Features) -> Mapped:
         kept = features[:, :: self.stride]
         mixed = self._mix(*self._query_and_key(features))
-        return F.relu_(self._map_and_normalise(mixed).add_(self.residual(kept)))
+        return self._map_and_normalise(mixed, self.residual(kept))
 
     def _mix(self, query: Tensor, features: Tensor) -> Float[Tensor, "clip_body kept_frame joint channel"]:
         if works_in_pieces(query):
@@ -137,11 +146,11 @@ class JointFeatures(nn.Module):
         by_joint = features.transpose(1, 2)
         return attend(query.transpose(1, 2), by_joint, by_joint).transpose(1, 2)
 
-    def _map_and_normalise(self, mixed: Tensor) -> Mapped:
+    def _map_and_normalise(self, mixed: Tensor, residual: Tensor) -> Mapped:
         """Theta of values that are mixed as features: (P (x W + b)) Theta = (P x) (W Theta) + b Theta, as the rows of P sum to one."""
         _, _, (weight, bias) = self._maps()
         theta = self.theta.weight
-        return map_and_normalise(theta @ weight, theta @ bias, self.norm, mixed)
+        return map_and_normalise(theta @ weight, theta @ bias, self.norm, mixed, residual, activates=True)
 
     def correlations(self, features: Features) -> Float[Tensor, "clip_body joint kept_frame frame"]:
         """The correlation matrix of every joint."""

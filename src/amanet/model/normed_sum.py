@@ -1,0 +1,106 @@
+"""ReLU(BN(x) + residual) in training as one function, in two sweeps over memory each way.
+
+BN needs the moments of the whole batch before it gives the first number: one sweep takes them, and one does all the rest. A GPU sweeps by
+the kernels of :mod:`amanet.model.norm_kernels`, a CPU a piece at a time. Equal bodies of a batch are computed once and count as often as
+they occur.
+"""
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from amanet.model import norm_pieces
+from amanet.model.attention import runs_kernels
+from amanet.model.moments import Affine, Copies
+
+Rows = Float[Tensor, "clip_body *rows channel"]
+
+
+def sweeps_over(features: Tensor) -> bool:
+    """Whether :func:`normalise` has a way to sweep over these features; a compiler is left to do it by itself."""
+    return not torch.compiler.is_compiling() and _sweeps(features) is not None
+
+
+def joins_what_follows(features: Tensor) -> bool:
+    """Whether :func:`normalise_by` saves sweeps: without a gradient to come, on a GPU."""
+    return runs_kernels(features) and not torch.is_grad_enabled()
+
+
+def normalise_by(affine: Affine, features: Rows, residual: Rows | None = None, *, activates: bool = False) -> Rows:
+    """BN by known moments, a residual added, and a ReLU, without a gradient."""
+    sweeps = _sweeps(features)
+    assert sweeps is not None
+    features = features.contiguous()
+    output = torch.empty_like(features, dtype=_kind(features, residual))
+    sweeps.apply(features, affine, residual, output, activates)
+    return output
+
+
+def normalise(
+    features: Rows,
+    weight: Float[Tensor, " channel"],
+    bias: Float[Tensor, " channel"],
+    eps: float,
+    rows: float,
+    copies: Copies | None = None,
+    residual: Rows | None = None,
+    *,
+    activates: bool = False,
+) -> tuple[Rows, Float[Tensor, " channel"], Float[Tensor, " channel"]]:
+    """BN in training, a residual added, and a ReLU; with the mean and the variance that were found.
+
+    The residual may be any view whose channels lie beside each other. Each body counts as often as there are ``copies`` of it; its
+    gradient is the sum of theirs, so that only the means ask for their number. ``rows`` are those that count, in all.
+    """
+    features = features.contiguous()
+    return _Normalise.apply(features, weight, bias, eps, rows, copies, residual, activates)  # pyright: ignore[reportReturnType]
+
+
+def _sweeps(features: Tensor) -> ModuleType | None:
+    if runs_kernels(features):
+        from amanet.model import norm_kernels
+
+        return norm_kernels
+    return norm_pieces if features.device.type == "cpu" else None
+
+
+def _kind(features: Rows, residual: Rows | None) -> torch.dtype:
+    return features.dtype if residual is None else torch.promote_types(features.dtype, residual.dtype)
+
+
+class _Normalise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        features, weight, bias, eps, rows, copies, residual, activates = inputs
+        sweeps = _sweeps(features)
+        assert sweeps is not None
+        mean, variance = sweeps.moments(features, copies, rows)
+        affine = Affine(weight, bias, mean, variance, eps)
+        output = torch.empty_like(features, dtype=_kind(features, residual))
+        sweeps.apply(features, affine, residual, output, activates)
+        ctx.save_for_backward(features, weight, bias, copies, mean, variance, output if activates else None)
+        ctx.eps, ctx.rows, ctx.residual_kind = eps, rows, None if residual is None else residual.dtype
+        ctx.mark_non_differentiable(mean, variance)
+        return output, mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        features, weight, bias, copies, mean, variance, output = ctx.saved_tensors
+        sweeps = _sweeps(features)
+        assert sweeps is not None
+        gradient = gradients[0].contiguous()
+        affine = Affine(weight, bias, mean, variance, ctx.eps)
+        first, second = sweeps.gradient_sums(gradient, output, features, mean)
+        offset, factor = affine.backward(first, second, ctx.rows)
+        of_features, of_residual = torch.empty_like(features), None
+        if ctx.residual_kind is not None and output is not None:
+            of_residual = torch.empty_like(features, dtype=ctx.residual_kind)
+        sweeps.gradients(gradient, output, features, affine, (offset, factor), copies, of_features, of_residual)
+        if ctx.residual_kind is not None and output is None:
+            of_residual = gradient.to(ctx.residual_kind)
+        return of_features, second * affine.deviation, first, None, None, None, of_residual, None
