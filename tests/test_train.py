@@ -21,7 +21,8 @@ from amanet.errors import ExperimentError, RunError, TrainingError
 from amanet.evaluate import evaluate
 from amanet.experiment import Experiment, Machine, Recipe, read_experiment, write_experiment
 from amanet.metrics import Scores
-from amanet.skeleton import SkeletonClip
+from amanet.skeleton import ClipBatch, SkeletonClip
+from amanet.step_graph import Learned, StepGraph
 from amanet.train import resume, train
 from amanet.training_step import balanced_weights
 from fabricate.runs import TINY_RECIPE, TINY_SAMPLING, tiny_experiment, tiny_store, weights_digest
@@ -89,6 +90,37 @@ def test_the_seed_decides_and_the_machine_does_not(undisturbed: Path, store: Cli
     train(tiny_experiment(store, seed=1), tmp_path / "other")
     assert weights_digest(tmp_path / "again") == weights_digest(undisturbed)
     assert weights_digest(tmp_path / "other") != weights_digest(undisturbed)
+
+
+def test_a_cuda_graph_is_of_one_gpu(store: ClipStore, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="CUDA graph") as caught:
+        train(tiny_experiment(store), tmp_path / "run", Machine(accelerator="cpu", cuda_graph=True))
+    assert "1 of kind cpu" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a CUDA graph needs a GPU")
+def test_a_cuda_graph_learns_what_its_steps_learn() -> None:
+    """Each of several shapes, warmed up, captured and replayed, against the same steps by themselves."""
+    clips = [torch.randn(size, 1, 2, 3, 3, device="cuda") for size in (4, 4, 3, 4, 4, 4, 4)]
+    found = list[list[torch.Tensor]]()
+    for graphed in (False, True):
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(18, 5)).cuda()
+
+        def learn(batch: ClipBatch, share: float | torch.Tensor, network: torch.nn.Module = network) -> Learned:
+            logits = network(batch.joints)
+            losses = torch.nn.functional.cross_entropy(logits, batch.label, reduction="none")
+            (losses.sum() * share).backward()
+            return logits.detach(), losses.detach()
+
+        take = StepGraph(learn, list(network.parameters())) if graphed else learn
+        learned = list[torch.Tensor]()
+        for joints in clips:
+            label = torch.arange(len(joints), device="cuda")
+            learned += take(ClipBatch(tuple(map(str, label)), joints, joints.any(-1), label), 0.5)
+        found.append([*learned, *(weight.grad for weight in network.parameters() if weight.grad is not None)])
+    torch.testing.assert_close(found[1], found[0])
 
 
 @pytest.mark.parametrize("workers", [0, 2])

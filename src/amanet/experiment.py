@@ -125,7 +125,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run computes and how it keeps itself safe; nothing here but the number of devices can change its result.
+    """Where a run computes and how it keeps itself safe; only the number of devices changes its result by more than rounding.
 
     Attributes:
         accelerator: ``auto`` takes a GPU where there is one.
@@ -136,6 +136,8 @@ class Machine:
         evaluate_every: epochs between looks at the held-out clips; the last epoch is always evaluated.
         tensorboard: write TensorBoard events too.
         recompute: compute what the gradient needs of each block again instead of keeping it: much less memory for a third more time.
+        cuda_graph: replay a training step on one GPU as a CUDA graph, which pays where micro batches are small; absent bodies are then
+            computed like present ones.
     """
 
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -146,6 +148,7 @@ class Machine:
     evaluate_every: int = 5
     tensorboard: bool = False
     recompute: bool = False
+    cuda_graph: bool = False
 
 
 def to_plain(value: Any) -> Any:

@@ -132,6 +132,9 @@ class _Training:
             precision=experiment.precision,
             strategy="ddp" if machine.devices * machine.nodes > 1 else "auto",
         )
+        if machine.cuda_graph and not (self.fabric.device.type == "cuda" and self.fabric.world_size == 1):
+            got = f"{self.fabric.world_size} of kind {self.fabric.device.type}"
+            raise RunError("a CUDA graph is of one GPU", expected="one device of kind cuda", got=got, cure="leave cuda_graph out")
 
     def go(self, *, resuming: bool = False) -> Accuracy:
         with self._alone():
@@ -167,6 +170,7 @@ class _Training:
         torch.manual_seed(self.experiment.seed)
         network = self.card.build()
         network.recompute = self.machine.recompute
+        network.shares_absent = not self.machine.cuda_graph
         synchronise_statistics(network, self.experiment.synchronise_statistics and self.fabric.world_size > 1)
         trained = [weight for weight in network.parameters() if weight.requires_grad]
         optimizer = SGD(
@@ -186,7 +190,8 @@ class _Training:
         weights = None
         if self.recipe.balance == "weights":
             weights = balanced_weights(self.datasets["train"].labels, len(self.card.class_names)).to(self.fabric.device)
-        self.step = TrainingStep(self.fabric, self.network, self.optimizer, self.recipe, weights)
+        graph = self.machine.cuda_graph
+        self.step = TrainingStep(self.fabric, self.network, self.optimizer, self.recipe, weights, graph=graph)
 
     # -- one epoch ------------------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from amanet.experiment import Recipe
 from amanet.skeleton import ClipBatch
+from amanet.step_graph import Learned, StepGraph
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class TrainingStep:
         optimizer: of its weights.
         recipe: loss, micro batches, bound of the gradient.
         class_weights: of each class in the loss; None weighs all alike.
+        graph: replay the kernels of a micro batch as one CUDA graph.
     """
 
     def __init__(
@@ -48,9 +50,12 @@ class TrainingStep:
         optimizer: _FabricOptimizer,
         recipe: Recipe,
         class_weights: Float[Tensor, " class"] | None,
+        *,
+        graph: bool = False,
     ) -> None:
         self.fabric, self.network, self.optimizer, self.recipe = fabric, network, optimizer, recipe
         self.class_weights = class_weights
+        self.graph = StepGraph(self._learn, list(network.parameters())) if graph else None
 
     def take(self, batch: ClipBatch) -> StepSum:
         """One move of the optimiser, unless a loss is not finite."""
@@ -58,18 +63,18 @@ class TrainingStep:
         clips = sum_over_processes(self.fabric, float(len(batch)))
         count = math.ceil(math.ceil(clips / self.fabric.world_size) / self.recipe.micro_batch)
         pieces = np.array_split(np.arange(len(batch)), count)
-        loss, correct = torch.zeros((), device=self.fabric.device), torch.zeros((), device=self.fabric.device)
-        bad: list[str] = []
+        share = self.fabric.world_size / clips  # processes average their gradients, so each counts its clips against an even share
+        losses = list[Tensor]()
+        correct = torch.zeros((), device=self.fabric.device)
         for index, piece in enumerate(pieces):
             part = batch.select(slice(int(piece[0]), int(piece[-1]) + 1))
             waits = index < len(pieces) - 1 and self.fabric.world_size > 1
             with self.fabric.no_backward_sync(self.network) if waits else nullcontext():
-                logits, losses = self._losses(part)
-                # Processes average their gradients, so each counts its clips against an even share.
-                self.fabric.backward(losses.sum() * (self.fabric.world_size / clips))
-            bad += _not_finite(part, losses)
-            loss += losses.detach().sum()
+                logits, of_part = self._learn(part, share) if self.graph is None else self.graph(part, share)
+            losses.append(of_part)
             correct += (logits.argmax(-1) == part.label).sum()
+        bad = _not_finite(batch, torch.cat(losses))
+        loss = torch.stack([each.sum() for each in losses]).sum()
         any_bad = sum_over_processes(self.fabric, float(len(bad))) > 0
         if not any_bad:
             self._move()
@@ -77,17 +82,20 @@ class TrainingStep:
             sum_over_processes(self.fabric, loss.item()), sum_over_processes(self.fabric, correct.item()), clips, bad, any_bad=any_bad
         )
 
-    def _losses(self, part: ClipBatch) -> tuple[Float[Tensor, "clip class"], Float[Tensor, " clip"]]:
+    def _learn(self, part: ClipBatch, share: float | Tensor) -> Learned:
+        """Logits and losses, whose share is added to the gradients."""
         logits = self.network(part.joints, part.present)
         logits = logits.float() if logits.dtype == torch.bfloat16 else logits
         losses = F.cross_entropy(logits, part.label, reduction="none", label_smoothing=self.recipe.label_smoothing)
-        return logits, losses if self.class_weights is None else losses * self.class_weights[part.label]
+        losses = losses if self.class_weights is None else losses * self.class_weights[part.label]
+        self.fabric.backward(losses.sum() * share)
+        return logits.detach(), losses.detach()
 
     def _move(self) -> None:
         if self.recipe.clip_gradient is not None:
             self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.recipe.clip_gradient)
         self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.optimizer.zero_grad(set_to_none=self.graph is None)
 
 
 def sum_over_processes(fabric: Fabric, value: float) -> float:
@@ -108,7 +116,7 @@ def balanced_weights(labels: Int[np.ndarray, " clip"], num_classes: int) -> Floa
 
 def _not_finite(batch: ClipBatch, losses: Tensor) -> list[str]:
     """The clips whose loss is not finite."""
-    if bool(losses.detach().sum().isfinite()):
+    if bool(losses.sum().isfinite()):
         return []
-    wrong = (~losses.detach().isfinite()).tolist()
+    wrong = (~losses.isfinite()).tolist()
     return [sample for sample, is_wrong in zip(batch.sample, wrong, strict=True) if is_wrong]

@@ -11,10 +11,11 @@ bone-fused    bones of the contracted layout, B-F                    the contrac
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from amanet.skeleton.graph import depth
@@ -52,11 +53,11 @@ def bones(
     joints: Float[Tensor, "*batch joint coord"], present: Bool[Tensor, "*batch joint"], layout: SkeletonLayout
 ) -> tuple[Float[Tensor, "*batch joint coord"], Bool[Tensor, "*batch joint"]]:
     """Joint minus its parent towards the body's centre; the root has the zero bone, so J joints give J bones."""
-    parents = list(layout.parents)
+    parents = _parents(layout.parents, joints.device)
     known = present & present[..., parents]
     vectors = joints - joints[..., parents, :]
     if layout.coordinates == "xy-score":
-        score = torch.minimum(joints[..., 2:], joints[..., parents, 2:])
+        score = torch.minimum(joints[..., 2:], joints[..., parents, :][..., 2:])
         vectors = torch.cat([vectors[..., :2], score], dim=-1)
     return torch.where(known[..., None], vectors, 0), known
 
@@ -65,12 +66,27 @@ def barycentres(
     joints: Float[Tensor, "*batch joint coord"], present: Bool[Tensor, "*batch joint"], groups: Sequence[JointGroup]
 ) -> tuple[Float[Tensor, "*batch group coord"], Bool[Tensor, "*batch group"]]:
     """Mean of the joints of each group that were seen."""
-    members = torch.zeros(len(groups), joints.shape[-2], dtype=joints.dtype, device=joints.device)
-    for row, group in enumerate(groups):
-        members[row, list(group.joints)] = 1
+    members = _members(tuple(group.joints for group in groups), joints.shape[-2], joints.dtype, joints.device)
     seen = present.to(joints.dtype)[..., None]
     count = members @ seen
     return members @ (joints * seen) / count.clamp(min=1), count[..., 0] > 0
+
+
+@lru_cache
+def _parents(parents: tuple[int, ...], device: torch.device) -> Int[Tensor, " joint"]:
+    """Kept, as a copy to a GPU would wait for it at every step."""
+    with torch.inference_mode(False):  # to serve a training too
+        return torch.tensor(parents, device=device)
+
+
+@lru_cache
+def _members(groups: tuple[tuple[int, ...], ...], joints: int, kind: torch.dtype, device: torch.device) -> Float[Tensor, "group joint"]:
+    """One where a group holds a joint."""
+    with torch.inference_mode(False):
+        members = torch.zeros(len(groups), joints, dtype=kind)
+        for row, group in enumerate(groups):
+            members[row, list(group)] = 1
+        return members.to(device)
 
 
 def fuse_layout(layout: SkeletonLayout) -> SkeletonLayout:
