@@ -5,6 +5,7 @@ convolution one matrix product, lets temporal convolutions run without a copy, a
 """
 
 import math
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Literal
 
@@ -74,11 +75,14 @@ def works_in_pieces(features: Tensor) -> bool:
 
 
 def runs_kernels(features: Tensor) -> bool:
-    """Whether a module runs kernels of its own, written in Triton, which comes with PyTorch for NVIDIA's GPUs on Linux.
+    """Whether a module runs kernels of its own, written in Triton; a compiler is left to write them by itself."""
+    return features.device.type == "cuda" and not torch.compiler.is_compiling() and _knows_triton(features.device)
 
-    A compiler is left to write them by itself.
-    """
-    return features.device.type == "cuda" and not torch.compiler.is_compiling() and find_spec("triton") is not None
+
+@lru_cache
+def _knows_triton(device: torch.device) -> bool:
+    """Triton comes with PyTorch for NVIDIA's GPUs on Linux, and multiplies bfloat16 on those of 2020 (Ampere) and later."""
+    return find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def query_features(query: Map, key: Map) -> Map:

@@ -169,7 +169,9 @@ class Network(nn.Module):
 
 def _recomputed(block: nn.Module, features: Features, shared: SharedBodies | None) -> Mapped:
     """The block's output; what its gradient needs is computed again when it is asked for."""
-    output = checkpoint(block, features, use_reentrant=False, context_fn=lambda: (nullcontext(), computing_again(shared)))
+    output = checkpoint(
+        block, features, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: (nullcontext(), computing_again(shared))
+    )
     assert isinstance(output, Tensor)
     return output
 

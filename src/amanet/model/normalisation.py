@@ -73,12 +73,21 @@ class BatchNorm(nn.BatchNorm1d):
         """The normalised input, plus a residual, through a ReLU if it ``activates``."""
         if self.synchronises():
             return finish(self._forward_synchronised(input), residual, activates=activates)
-        shared = _shared()
-        plainly = not self.training or (shared is None and not runs_kernels(input))  # PyTorch's own BN is as fast on a CPU
         if not self.training and joins_what_follows(input):
             return self._apply_running(input, residual, activates=activates)
-        if plainly or not sweeps_over(input):
-            return finish(self._forward_plainly(input), residual, activates=activates)
+        shared = _shared()
+        if self.training and sweeps_over(input) and (runs_kernels(input) or shared is not None):  # else PyTorch's own BN is as fast
+            return self._sweep(input, shared, residual, activates=activates)
+        return finish(self._forward_plainly(input), residual, activates=activates)
+
+    def _sweep(
+        self,
+        input: Float[Tensor, "*batch channel"],
+        shared: SharedBodies | None,
+        residual: Float[Tensor, "*batch channel"] | None,
+        *,
+        activates: bool,
+    ) -> Float[Tensor, "*batch channel"]:
         bodies, copies = (len(input), None) if shared is None else (shared.bodies, shared.copies)
         rows = float(bodies * input[0, ..., 0].numel())
         output, mean, variance = normalise(input, self.weight, self.bias, self.eps, rows, copies, residual, activates=activates)
