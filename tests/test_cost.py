@@ -63,9 +63,15 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
             keys = aligned(window * joints)
             past_the_end = bodies * (ceil(keys / joints) - 1) * joints
             last = bodies * min(length, window - 1) * joints
-            stfem += product(wide, wide, wide) + product(1, wide, wide) + product(last, wide, 1) + product(inner, inner, wide)
-            stfem += product(tokens + past_the_end, wide, wide + 2 * inner)
-            stfem += product(window_tokens, keys, wide + inner) + product(kept_tokens, window * inner, out)
+            if wide < inner:
+                beside = aligned(wide + 1)
+                stfem += product(beside, wide, beside) + product(inner, inner, beside)
+                stfem += product(tokens + past_the_end, beside, beside + inner)
+                stfem += product(window_tokens, keys, 2 * beside) + product(window_tokens, beside, inner)
+            else:
+                stfem += product(wide, wide, wide) + product(1, wide, wide) + product(last, wide, 1) + product(inner, inner, wide)
+                stfem += product(tokens + past_the_end, wide, wide + 2 * inner) + product(window_tokens, keys, wide + inner)
+            stfem += product(kept_tokens, window * inner, out)
         total += sfem + ff + jf + 2 * ms_tcn + stfem
         length = kept
     return total + product(1, 4 * width, num_classes)

@@ -32,7 +32,8 @@ class WindowOptions:
         window: frames of a window.
         stride: frames from one window's start to the next.
         joints: of a frame.
-        widths: channels of query, mapped values and values.
+        width: d of the softmax.
+        widths: channels of queries, of values, and of mapped values where they are mapped before they are mixed.
         inside: whether the graph is added to the scores, else to the correlations after the softmax.
         eps: of the BN.
     """
@@ -40,7 +41,8 @@ class WindowOptions:
     window: int
     stride: int
     joints: int
-    widths: tuple[int, int, int]
+    width: int
+    widths: tuple[int, ...]
     inside: bool
     eps: float
 
@@ -57,19 +59,22 @@ class WindowOptions:
 
 def mix_windows(
     features: Frames,
-    unseen: Float[Tensor, "clip_body last_frame joint"],
+    unseen: Float[Tensor, "clip_body last_frame joint"] | None,
     weight: Float[Tensor, "all_channels channel"],
     bias: Float[Tensor, " all_channels"],
+    expand: Float[Tensor, "value_channel channel"] | None,
     graph: Float[Tensor, "token token"],
     norm: BatchNorm,
     collapse: Float[Tensor, "out value_channel window_frame 1"],
+    shift: Float[Tensor, " out"] | None,
     options: WindowOptions,
 ) -> Float[Tensor, "clip_body window joint out"]:
     """STFEM up to the collapsed windows, ``Conv(ReLU(BN(Correlations @ mapped) + value))`` in each window of frames.
 
-    The features are keys; queries, mapped values and values are one linear map of them, below each other in ``weight``. Zeros stand for
-    the frames past the last, whose scores are the query's of ``unseen``, which holds the frames that such a window can begin with. In
-    training the tokens are kept once, as the BN's input; in evaluation not at all.
+    The features are keys; queries, values and mapped values are one linear map of them, below each other in ``weight``. With a map that is
+    to ``expand`` what was mixed, there are no mapped values, and the features are mixed instead. Zeros stand for the frames past the last,
+    whose scores are the query's of ``unseen``, which holds the frames that such a window can begin with; without it they are zero.
+    ``shift`` is added to the collapsed windows. In training the tokens are kept once, as the BN's input; in evaluation not at all.
     """
     kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else features.dtype
     padded = F.pad(features.to(kind), (0, 0, 0, 0, 0, options.padding))
@@ -80,11 +85,13 @@ def mix_windows(
         padded,
         weight.to(kind),
         bias.to(kind),
-        unseen.to(kind),
+        None if unseen is None else unseen.to(kind),
+        None if expand is None else expand.to(kind),
         graph.to(kind),
         norm.weight,
         norm.bias,
         taps.to(kind),
+        shift,
         copies,
         statistics,
         options,
@@ -99,9 +106,9 @@ class _MixWindows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        padded, weight, bias, unseen, graph, gain, shift, taps, copies, statistics, options = inputs
+        padded, weight, bias, unseen, expand, graph, gain, offset, taps, shift, copies, statistics, options = inputs
         maps = _map(padded, weight, bias, options)
-        sweep = _WindowSweep(padded, maps, unseen, graph, options)
+        sweep = _WindowSweep(padded, maps, unseen, expand, graph, options)
         training = statistics is None
         keeps = training or any(ctx.needs_input_grad)
         # Without gradients to come, one piece of tokens is enough at a time.
@@ -112,16 +119,17 @@ class _MixWindows(torch.autograd.Function):
             sweep.mix(piece, out=mixed[piece])
             moments.add(mixed[piece].flatten(1, 2), copies[piece[0]])
         mean, variance = moments.mean_and_variance() if training else statistics
-        affine = Affine(gain, shift, mean, variance, options.eps)
+        affine = Affine(gain, offset, mean, variance, options.eps)
+        moved = padded.new_zeros(taps.shape[-1]) if shift is None else shift.to(padded.dtype)
         collapsed = padded.new_empty(*sweep.shape, options.joints, taps.shape[-1])
         for piece in sweep.pieces():
             rows = collapsed[piece]
             part = mixed[piece] if keeps else mixed[: rows.shape[0], : rows.shape[1]]
             if not training:
                 sweep.mix(piece, out=part)
-            torch.mm(sweep.activate(piece, part, affine).flatten(0, 2).flatten(1), taps, out=rows.flatten(0, 2))
+            torch.addmm(moved, sweep.activate(piece, part, affine).flatten(0, 2).flatten(1), taps, out=rows.flatten(0, 2))
         if keeps:
-            ctx.save_for_backward(padded, weight, unseen, graph, gain, shift, taps, copies, mixed, mean, variance, *maps)
+            ctx.save_for_backward(padded, weight, unseen, expand, graph, gain, offset, taps, copies, mixed, mean, variance, *maps)
             ctx.rows, ctx.options = moments.rows, options
         ctx.mark_non_differentiable(mean, variance)
         return collapsed, mean, variance
@@ -129,13 +137,12 @@ class _MixWindows(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        padded, weight, unseen, graph, gain, shift, taps, copies, mixed, mean, variance, *maps = ctx.saved_tensors
-        sweep = _WindowSweep(padded, maps, unseen, graph, ctx.options)
-        affine = Affine(gain, shift, mean, variance, ctx.options.eps)
+        padded, weight, unseen, expand, graph, gain, offset, taps, copies, mixed, mean, variance, *maps = ctx.saved_tensors
+        sweep = _WindowSweep(padded, maps, unseen, expand, graph, ctx.options)
+        affine = Affine(gain, offset, mean, variance, ctx.options.eps)
         of_collapsed = gradients[0].contiguous()
         of_normed, of_taps = torch.empty_like(mixed), torch.zeros_like(taps)
-        of_padded, of_unseen = torch.zeros_like(padded), torch.zeros_like(unseen)
-        of_query, of_mapped, of_value = of_maps = [torch.zeros_like(each) for each in maps]
+        found = _Gradients(padded, maps, unseen, expand, graph if ctx.needs_input_grad[5] else None)
         first, second = torch.zeros_like(affine.mean), torch.zeros_like(affine.mean)
         for piece in sweep.pieces():
             rows = of_collapsed[piece].flatten(0, 2)
@@ -144,22 +151,41 @@ class _MixWindows(torch.autograd.Function):
             of_active = torch.mm(rows, taps.t()).view(active.shape)
             part = of_normed[piece]
             torch.ops.aten.threshold_backward(of_active, active, 0, grad_input=sweep.frames_of(part).transpose(2, 3))
-            sweep.add_back(of_value, piece, part)
+            sweep.add_back(found.value, piece, part)
             first += part.sum((0, 1, 2))
             second += (part * (mixed[piece] - affine.mean)).sum((0, 1, 2))
-        of_graph = torch.zeros_like(graph) if ctx.needs_input_grad[4] else None
         # In evaluation the statistics are constants, and no rows were counted.
-        offset, factor = affine.backward(first, second, ctx.rows) if ctx.rows else (torch.zeros_like(first), torch.zeros_like(first))
+        still = torch.zeros_like(first)
+        constant, factor = affine.backward(first, second, ctx.rows) if ctx.rows else (still, still)
         for piece in sweep.pieces():
-            counted = copies[piece[0]].to(offset.dtype)[:, None, None, None]
-            of_mixed = torch.addcmul(torch.addcmul(counted * offset, mixed[piece], counted * factor), of_normed[piece], affine.scale)
-            sweep.attend_backward(piece, of_mixed.to(mixed.dtype), (of_query, of_padded, of_mapped), of_unseen, of_graph)
-        of_weight, of_bias = _map_backward(of_maps, of_padded, padded, weight, ctx.options)
-        return of_padded, of_weight, of_bias, of_unseen, of_graph, second * affine.deviation, first, of_taps, None, None, None
+            counted = copies[piece[0]].to(constant.dtype)[:, None, None, None]
+            of_mixed = torch.addcmul(torch.addcmul(counted * constant, mixed[piece], counted * factor), of_normed[piece], affine.scale)
+            sweep.attend_backward(piece, of_mixed.to(mixed.dtype), found)
+        of_weight, of_bias = _map_backward(found, padded, weight, ctx.options)
+        of_shift = of_collapsed.sum((0, 1, 2)) if ctx.needs_input_grad[9] else None
+        of_norm = second * affine.deviation, first
+        return found.padded, of_weight, of_bias, found.unseen, found.expand, found.graph, *of_norm, of_taps, of_shift, None, None, None
+
+
+class _Gradients:
+    """What the windows add up, piece by piece."""
+
+    def __init__(self, padded: Frames, maps: Sequence[Maps], unseen: Tensor | None, expand: Tensor | None, graph: Tensor | None) -> None:
+        self.padded, self.maps = torch.zeros_like(padded), [torch.zeros_like(each) for each in maps]
+        self.query, self.value, self.mapped = _three(self.maps, self.padded)
+        self.unseen = None if unseen is None else torch.zeros_like(unseen)
+        self.expand = None if expand is None else torch.zeros_like(expand)
+        self.graph = None if graph is None else torch.zeros_like(graph)
+
+
+def _three(maps: Sequence[Maps], padded: Frames) -> tuple[Maps, Maps, Maps]:
+    """Queries, values, and what is mixed: mapped values, or the features."""
+    query, value, *mapped = maps
+    return query, value, mapped[0] if mapped else padded
 
 
 def _map(padded: Frames, weight: Tensor, bias: Tensor, options: WindowOptions) -> list[Maps]:
-    """Queries, mapped values and values, each in memory of its own; zero in the padding."""
+    """Queries, values and mapped values, each in memory of its own; zero in the padding."""
     rows, maps = padded.flatten(0, 2), list[Tensor]()
     for part, shift in zip(weight.split(options.widths), bias.split(options.widths), strict=True):
         mapped = torch.addmm(shift, rows, part.t()).view(*padded.shape[:3], -1)
@@ -168,15 +194,13 @@ def _map(padded: Frames, weight: Tensor, bias: Tensor, options: WindowOptions) -
     return maps
 
 
-def _map_backward(
-    of_maps: Sequence[Maps], of_padded: Frames, padded: Frames, weight: Tensor, options: WindowOptions
-) -> tuple[Tensor, Tensor]:
-    """Gradients of the weight and of the bias; that of the padded features is added to ``of_padded``."""
+def _map_backward(found: _Gradients, padded: Frames, weight: Tensor, options: WindowOptions) -> tuple[Tensor, Tensor]:
+    """Gradients of the weight and of the bias; that of the padded features is added to what was found."""
     of_weight, of_bias = torch.empty_like(weight), list[Tensor]()
-    for of_map, part, of_part in zip(of_maps, weight.split(options.widths), of_weight.split(options.widths), strict=True):
+    for of_map, part, of_part in zip(found.maps, weight.split(options.widths), of_weight.split(options.widths), strict=True):
         of_map[:, padded.shape[1] - options.padding :] = 0
         rows = of_map.flatten(0, 2)
-        of_padded.flatten(0, 2).addmm_(rows, part)
+        found.padded.flatten(0, 2).addmm_(rows, part)
         torch.mm(rows.t(), padded.flatten(0, 2), out=of_part)
         of_bias.append(rows.sum(0))
     return of_weight, torch.cat(of_bias)
@@ -192,51 +216,71 @@ class _WindowSweep:
         at_once: bodies and windows of a piece.
     """
 
-    def __init__(self, padded: Frames, maps: Sequence[Maps], unseen: Tensor, graph: Tensor, options: WindowOptions) -> None:
-        self.key, self.unseen, self.options = padded, unseen, options
-        self.query, self.mapped, self.value = maps
+    def __init__(
+        self,
+        padded: Frames,
+        maps: Sequence[Maps],
+        unseen: Tensor | None,
+        expand: Tensor | None,
+        graph: Tensor,
+        options: WindowOptions,
+    ) -> None:
+        self.key, self.unseen, self.expand, self.options = padded, unseen, expand, options
+        self.query, self.value, self.mapped = _three(maps, padded)
         self.keys = aligned(options.tokens)
         masked = self.keys - options.tokens
         self.bias = F.pad(graph if options.inside else torch.zeros_like(graph), (0, masked), value=-torch.inf)
         self.graph = None if options.inside else F.pad(graph, (0, masked))
         self.frames = padded.shape[1] - options.padding
         self.shape = len(padded), (self.frames - 1) // options.stride + 1
-        self.at_once = tile_shape(self.shape, at_once(self.keys * max(self.keys, options.widths[2])))
+        self.at_once = tile_shape(self.shape, at_once(self.keys * max(self.keys, options.widths[1])))
 
     def pieces(self) -> Iterator[Tile]:
         """Bodies and windows of each piece."""
         return tiles(self.shape, self.at_once)
 
     def mix(self, piece: Tile, out: Tokens) -> None:
-        self._attend(piece).mix(out.flatten(0, 1))
+        attention = self._attend(piece)
+        if self.expand is None:
+            attention.mix(out.flatten(0, 1))
+        else:
+            torch.mm(attention.mix().flatten(0, 1), self.expand.t(), out=out.flatten(0, 2))
 
-    def attend_backward(
-        self, piece: Tile, of_mixed: Tokens, of_tokens: Sequence[Tensor], of_unseen: Tensor, of_graph: Tensor | None
-    ) -> None:
-        *found, of_correlations, of_scores = self._attend(piece).gradients(of_mixed.flatten(0, 1))
-        for total, part in zip(of_tokens, found, strict=True):
+    def attend_backward(self, piece: Tile, of_mixed: Tokens, found: _Gradients) -> None:
+        attention, gradient = self._attend(piece), of_mixed.flatten(0, 1)
+        if self.expand is not None:
+            assert found.expand is not None
+            found.expand.addmm_(gradient.flatten(0, 1).t(), attention.mix().flatten(0, 1))
+            gradient = gradient @ self.expand
+        *of_tokens, of_correlations, of_scores = attention.gradients(gradient)
+        for total, part in zip((found.query, found.padded, found.mapped), of_tokens, strict=True):
             self.add_back(total, piece, part.unflatten(0, of_mixed.shape[:2]))
         for frames, block in self._past_the_end(piece, of_scores):
-            of_unseen[piece[0], frames] += block.sum(-1).unflatten(1, (-1, self.options.joints))
-        if of_graph is not None:
-            of_graph += (of_scores if self.options.inside else of_correlations).sum(0)[:, : self.options.tokens]
+            assert found.unseen is not None
+            found.unseen[piece[0], frames] += block.sum(-1).unflatten(1, (-1, self.options.joints))
+        if found.graph is not None:
+            found.graph += (of_scores if self.options.inside else of_correlations).sum(0)[:, : self.options.tokens]
 
     def _attend(self, piece: Tile) -> AttentionPiece:
         query, key, mapped = (
             self._windows(each, piece, tokens).flatten(0, 1)
             for each, tokens in ((self.query, self.options.tokens), (self.key, self.keys), (self.mapped, self.keys))
         )
-        return AttentionPiece(query, key, mapped, bias=self.bias, graph=self.graph, complete=partial(self._score_unseen, piece))
+        complete = partial(self._score_unseen, piece)
+        return AttentionPiece(query, key, mapped, bias=self.bias, graph=self.graph, complete=complete, width=self.options.width)
 
     def _score_unseen(self, piece: Tile, scores: Float[Tensor, "item token key"]) -> None:
         """Adds what the features as keys leave out, in windows that end past the clip."""
         for frames, block in self._past_the_end(piece, scores):
+            assert self.unseen is not None
             block += self.unseen[piece[0], frames].flatten(1)[..., None]
 
     def _past_the_end(
         self, piece: Tile, scores: Float[Tensor, "item token key"]
     ) -> Iterator[tuple[slice, Float[Tensor, "piece_body seen_token unseen_token"]]]:
         """Of each window that ends past the clip the frames that are seen, counted from the end, and their scores of those that are not."""
+        if self.unseen is None:
+            return
         options = self.options
         start, stop, _ = piece[1].indices(self.shape[1])
         by_window = scores.unflatten(0, (-1, stop - start))

@@ -57,6 +57,7 @@ class AttentionPiece:
         bias: what is added to the scores, instead of ``masked``: -inf masks a key.
         graph: what is added to the correlations.
         complete: changes the scores in place, before the softmax.
+        width: d of the softmax, where the query holds more channels than it was meant to have.
     """
 
     def __init__(
@@ -69,9 +70,10 @@ class AttentionPiece:
         bias: Tensor | None = None,
         graph: Tensor | None = None,
         complete: Callable[[Tensor], None] | None = None,
+        width: int | None = None,
     ) -> None:
         self.query, self.key, self.value = query, key, value
-        self.scale = 1 / math.sqrt(query.shape[-1])
+        self.scale = 1 / math.sqrt(width or query.shape[-1])
         self.nothing = query.new_zeros(())
         scores = torch.baddbmm(
             self.nothing if bias is None else bias, query, key.transpose(1, 2), beta=0 if bias is None else 1, alpha=self.scale

@@ -88,7 +88,7 @@ class STFEM(nn.Module):
 
     def forward(self, features: Features) -> Mapped:
         if works_in_pieces(features) and self.heads == 1 and not self.norm.synchronises():
-            return self.collapse_norm(self._mix_in_pieces(features))
+            return self._mix_in_pieces(features)
         return self.collapse_norm(self._mix(features))
 
     def _maps(self) -> list[Map]:
@@ -96,15 +96,28 @@ class STFEM(nn.Module):
 
     def _mix_in_pieces(self, features: Features) -> Mapped:
         query, key, value = self._maps()
-        theta = self.theta.weight
-        weights, biases = zip(query_features(query, key), (theta @ value[0], theta @ value[1]), value, strict=True)
-        in_channels, _, inner = self.widths
+        theta, expand, unseen = self.theta.weight, None, None
+        if self._widens():
+            features = with_ones(features)
+            expand = theta @ of_ones(value)
+            weights = [of_ones(key).t() @ of_ones(query), of_ones(value)]
+            biases = [features.new_zeros(sum(map(len, weights)))]
+        else:
+            unseen = self._scores_of_zero(features[:, max(0, features.shape[1] - self.window + 1) :])
+            weights, biases = zip(query_features(query, key), value, (theta @ value[0], theta @ value[1]), strict=True)
+        widths = tuple(map(len, weights))
         options = WindowOptions(
-            self.window, self.stride, features.shape[2], (in_channels, inner, inner), self.joins == "scores", self.norm.eps
+            self.window, self.stride, features.shape[2], self.widths[0], widths, inside=self.joins == "scores", eps=self.norm.eps
         )
-        unseen = self._scores_of_zero(features[:, max(0, features.shape[1] - self.window + 1) :])
+        folds = self.collapse_norm.folds(features)
+        collapse, shift = self.collapse_norm.fold(self.collapse.weight) if folds else (self.collapse.weight, None)
         graph = self.weight * self.graph
-        return mix_windows(features, unseen, torch.cat(weights), torch.cat(biases), graph, self.norm, self.collapse.weight, options)
+        mixed = mix_windows(features, unseen, torch.cat(weights), torch.cat(biases), expand, graph, self.norm, collapse, shift, options)
+        return mixed if folds else self.collapse_norm(mixed)
+
+    def _widens(self) -> bool:
+        """Whether V widens the features: then (P [x, 1]) ([W; b] Theta) is the smaller work."""
+        return self.widths[2] > self.widths[0] and self.heads == 1
 
     def _scores_of_zero(self, features: Features) -> Float[Tensor, "clip_body frame joint"]:
         """Scores of keys that are zero, where those of features as keys are q k - q b_k (:func:`query_features`)."""
@@ -117,7 +130,7 @@ class STFEM(nn.Module):
         query, key, value = (of_ones(each) for each in self._maps())
         beside = with_ones(features, past=self.window - 1)
         mapped = self.theta.weight @ value
-        if self.widths[2] > self.widths[0] and self.heads == 1:  # (P [x, 1]) ([W; b] Theta), the smaller work where V widens the features
+        if self._widens():
             found = F.linear(beside, key.t() @ query)
             keys = beside.to(found.dtype)
             mixed = F.linear(self._attend(found, keys, keys), mapped)
