@@ -7,10 +7,10 @@ from typing import Literal, TypedDict
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from amanet.model.attention import Features, GraphJoins, Mapped
 from amanet.model.graph_conv import G3D, MSGCN
+from amanet.model.normalisation import finish
 from amanet.model.sfem import SFEM
 from amanet.model.stfem import STFEM
 from amanet.model.temporal_conv import MSTCN
@@ -123,10 +123,8 @@ class Block(nn.Module):
                 nn.init.constant_(module.norm.weight, config.residual_gain)
 
     def forward(self, features: Features) -> Mapped:
-        output = self.path(features)
-        if len(self.windows):
-            output = output + self.windows(features)
-        return self.tail(F.relu(output))
+        output = finish(self.path(features), self.windows(features) if len(self.windows) else None, activates=True)
+        return self.tail(output)
 
     def explain(self, features: Features, graph_weight: float | None = None) -> tuple[Mapped, Correlations]:
         """The block's output and the correlation matrices on the way to it, in which ``graph_weight`` stands in for alpha and beta."""
@@ -152,7 +150,7 @@ class WindowSum(nn.ModuleList):
     def forward(self, features: Features) -> Mapped:
         output, *others = (module(features) for module in self)
         for other in others:
-            output = output + other
+            output = finish(output, other)
         return output
 
 

@@ -120,14 +120,17 @@ class _MixWindows(torch.autograd.Function):
             moments.add(mixed[piece].flatten(1, 2), copies[piece[0]])
         mean, variance = moments.mean_and_variance() if training else statistics
         affine = Affine(gain, offset, mean, variance, options.eps)
-        moved = padded.new_zeros(taps.shape[-1]) if shift is None else shift.to(padded.dtype)
         collapsed = padded.new_empty(*sweep.shape, options.joints, taps.shape[-1])
         for piece in sweep.pieces():
             rows = collapsed[piece]
             part = mixed[piece] if keeps else mixed[: rows.shape[0], : rows.shape[1]]
             if not training:
                 sweep.mix(piece, out=part)
-            torch.addmm(moved, sweep.activate(piece, part, affine).flatten(0, 2).flatten(1), taps, out=rows.flatten(0, 2))
+            active = sweep.activate(piece, part, affine).flatten(0, 2).flatten(1)
+            if shift is None:
+                torch.mm(active, taps, out=rows.flatten(0, 2))
+            else:
+                torch.addmm(shift.to(rows.dtype), active, taps, out=rows.flatten(0, 2))
         if keeps:
             ctx.save_for_backward(padded, weight, unseen, expand, graph, gain, offset, taps, copies, mixed, mean, variance, *maps)
             ctx.rows, ctx.options = moments.rows, options

@@ -164,7 +164,7 @@ def finish(
     normed: Float[Tensor, "*batch channel"], residual: Float[Tensor, "*batch channel"] | None = None, *, activates: bool = False
 ) -> Float[Tensor, "*batch channel"]:
     """What follows a BN: a residual is added, and a ReLU taken; in place where no gradient is asked for."""
-    if normed.requires_grad or torch.compiler.is_compiling():
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
         normed = normed if residual is None else normed + residual
         return F.relu(normed) if activates else normed
     normed = normed if residual is None else normed.add_(residual)

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-NUMBERS_AT_ONCE = 1 << 19
-"""Numbers in the largest tensor of a piece: 2 MB of float32."""
+NUMBERS_AT_ONCE = 1 << 20
+"""Numbers in the largest tensor of a piece: 4 MB of float32."""
 
 REGISTER = 8
 """Numbers of float32 in a vector register of AVX2."""
