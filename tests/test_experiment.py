@@ -48,9 +48,7 @@ CHANGED = Experiment(
         body_mean="present",
         dropout=0.25,
     ),
-    sampling=ClipSampling(
-        frames=17, fit="resize", crop=(0.1, 0.9), test_crop=0.5, bodies=3, rotate=11.5, scale=0.2, mirror=True, change_places=True
-    ),
+    sampling=ClipSampling(frames=17, fit="resize", crop=(0.1, 0.9), test_crop=0.5, bodies=3, rotate=11.5, scale=0.2, mirror=True),
     recipe=Recipe(
         epochs=7,
         batch_size=3,
@@ -214,7 +212,7 @@ def test_configurations_of_the_paper(
     assert (recipe.weight_decay, recipe.momentum, recipe.schedule, recipe.decay) == (5e-4, 0.9, "steps", 0.1)
     assert (recipe.warmup_epochs, recipe.label_smoothing, recipe.clip_gradient) == (0, 0, None)
     assert (sampling.frames, sampling.fit, sampling.bodies) == (300, "replay", 2)
-    assert (sampling.rotate, sampling.scale, sampling.mirror, sampling.change_places) == (0, 0, False, False)
+    assert (sampling.rotate, sampling.scale, sampling.mirror) == (0, 0, False)
     network = NetworkConfig(block=BlockConfig(spatial_scales=8, window_scales=8)) if name == "kinetics" else NetworkConfig()
     published = Experiment(benchmark=name, store=Path("store"), network=network)
     assert experiment == replace(published, recipe=Recipe(epochs=epochs, milestones=milestones))

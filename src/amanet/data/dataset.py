@@ -27,8 +27,7 @@ NOBODY = -1
 class ClipSampling:
     """How a stored clip becomes one that a network sees.
 
-    The augmentations (``rotate``, ``scale``, ``mirror``, ``change_places``, the random cut of ``resize``) act in training only; the paper
-    uses none.
+    The augmentations (``rotate``, ``scale``, ``mirror``, the random cut of ``resize``) act in training only; the paper uses none.
 
     Attributes:
         frames: length of every clip.
@@ -39,7 +38,6 @@ class ClipSampling:
         rotate: largest random angle about each axis, degrees; 2-D clips turn in their plane.
         scale: largest random change of size, as a fraction.
         mirror: swap left and right in every second clip; not for classes that differ by the side.
-        change_places: put the bodies of a clip in any order, for data whose people have no order that means anything.
     """
 
     frames: int = 300
@@ -50,7 +48,6 @@ class ClipSampling:
     rotate: float = 0.0
     scale: float = 0.0
     mirror: bool = False
-    change_places: bool = False
 
     def __post_init__(self) -> None:
         low, high = self.crop
@@ -155,13 +152,10 @@ def resample(clip: SkeletonClip, positions: Float[np.ndarray, " frame"]) -> Skel
 
 
 def augment(clip: SkeletonClip, layout: SkeletonLayout, sampling: ClipSampling, rng: np.random.Generator) -> SkeletonClip:
-    """The clip turned about the origin, grown or shrunk, mirrored, and its bodies in another order, as ``sampling`` allows."""
+    """The clip turned about the origin, grown or shrunk, and mirrored, as ``sampling`` allows."""
     angles = np.radians(rng.uniform(-1, 1, size=3) * sampling.rotate)
     factor = 1 + rng.uniform(-1, 1) * sampling.scale
     flip = sampling.mirror and rng.uniform() < 0.5
-    if sampling.change_places:
-        order = rng.permutation(clip.num_bodies)
-        clip = clip.with_joints(clip.joints[order], clip.present[order])
     if not flip and sampling.rotate == sampling.scale == 0:
         return clip
     axes = layout.num_axes
