@@ -61,6 +61,13 @@ def check_norm() -> None:
         )
         compare(found, expected, kind)
 
+    # Features of other than four axes, and a residual whose channels lie apart.
+    for shape, order in (((3, 75, 12), (0, 1, 2)), ((3, 5, 5, 3, 12), (0, 1, 2, 3, 4)), ((3, 12, 5, 15), (0, 2, 3, 1))):
+        residual = torch.randn(shape, dtype=torch.float64, device=DEVICE).permute(order)
+        inputs = [torch.randn_like(residual).contiguous(), *torch.randn(2, 12, dtype=torch.float64, device=DEVICE)]
+        found, expected = (step(sweeps, [*inputs, residual], None, cuts=False, activates=True) for sweeps in (norm_kernels, norm_pieces))
+        compare(found, expected, torch.float64)
+
 
 def check_windows() -> None:
     """The gradient of windows, whose frames some stride leaves out."""

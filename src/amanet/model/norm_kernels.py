@@ -32,7 +32,10 @@ def moments(features: Rows, copies: Copies | None, rows: float) -> tuple[Tensor,
 def apply(features: Rows, affine: Affine, residual: Rows | None, output: Rows, activates: bool) -> None:
     """Writes the normalised features, with the residual added and the ReLU taken."""
     tile = _Tile(features)
-    body, window, token = (0, 0, 0) if residual is None else _strides(residual)
+    if residual is not None and (residual.dim() != 4 or residual.stride(-1) != 1):
+        residual = residual.reshape(len(residual), -1, *residual.shape[-2:]).contiguous()
+    # From one body to the next, from window (or frame) to window, from token (or joint) to token.
+    body, window, token, _ = (0, 0, 0, 0) if residual is None else residual.stride()
     _apply[(tile.number,)](
         features, affine.scale, affine.shift, features if residual is None else residual, output,
         tile.rows, tile.rows_of_body, features.shape[-2], body, window, token,
@@ -92,13 +95,6 @@ def _sum_over_tiles(
     )  # fmt: skip
     sums = partial.sum(0, dtype=torch.float64)
     return sums[0], sums[1]
-
-
-def _strides(residual: Rows) -> tuple[int, int, int]:
-    """Steps from one body to the next, from window (or frame) to window, and from token (or joint) to token."""
-    if residual.dim() != 4 or residual.stride(-1) != 1:
-        residual = residual.flatten(1, -2)[:, None]
-    return residual.stride(0), residual.stride(1), residual.stride(2)
 
 
 def _wide(features: Tensor) -> torch.dtype:
