@@ -35,10 +35,12 @@ def compare(found: list[Tensor], expected: list[Tensor], kind: torch.dtype, sing
 
 def check_norm() -> None:
     """BN with a residual, which may be windows of frames, with and without a ReLU, bodies counted or not."""
-    from amanet.model import norm_kernels, norm_pieces, normed_sum
+    from amanet.model import norm_kernels, norm_loops, normed_sum
 
     def step(sweeps: object, inputs: list[Tensor], copies: Tensor | None, *, cuts: bool, activates: bool) -> list[Tensor]:
         normed_sum._sweeps = lambda _: sweeps  # pyright: ignore[reportAttributeAccessIssue]
+        if sweeps is norm_loops:
+            inputs, copies = [each.cpu() for each in inputs], None if copies is None else copies.cpu()
         features, weight, bias, *others = (each.clone().requires_grad_() for each in inputs)
         residual = None
         if others:
@@ -56,16 +58,14 @@ def check_norm() -> None:
         inputs += [] if shape is None else [torch.randn(3, *shape, channels)]
         inputs = [each.to(DEVICE, kind) for each in inputs]
         copies = torch.tensor([1.0, 4.0, 2.0], device=DEVICE) if counts else None
-        found, expected = (
-            step(sweeps, inputs, copies, cuts=shape == (7, 5), activates=activates) for sweeps in (norm_kernels, norm_pieces)
-        )
+        found, expected = (step(sweeps, inputs, copies, cuts=shape == (7, 5), activates=activates) for sweeps in (norm_kernels, norm_loops))
         compare(found, expected, kind)
 
     # Features of other than four axes, and a residual whose channels lie apart.
     for shape, order in (((3, 75, 12), (0, 1, 2)), ((3, 5, 5, 3, 12), (0, 1, 2, 3, 4)), ((3, 12, 5, 15), (0, 2, 3, 1))):
         residual = torch.randn(shape, dtype=torch.float64, device=DEVICE).permute(order)
         inputs = [torch.randn_like(residual).contiguous(), *torch.randn(2, 12, dtype=torch.float64, device=DEVICE)]
-        found, expected = (step(sweeps, [*inputs, residual], None, cuts=False, activates=True) for sweeps in (norm_kernels, norm_pieces))
+        found, expected = (step(sweeps, [*inputs, residual], None, cuts=False, activates=True) for sweeps in (norm_kernels, norm_loops))
         compare(found, expected, torch.float64)
 
 

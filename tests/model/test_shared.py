@@ -9,7 +9,7 @@ from torch import Tensor, distributed
 
 from amanet.model import Network, NetworkConfig, network
 from amanet.model.block import BlockConfig
-from amanet.model.normalisation import BatchNorm, copies_of
+from amanet.model.normalisation import BatchNorm, counted_bodies
 from amanet.model.shared_bodies import share_absent
 from amanet.skeleton import load_layout
 
@@ -91,7 +91,7 @@ def test_statistics_of_all_processes_count_copies_too(processes: None, monkeypat
 
 
 def test_a_body_stands_for_more_than_bfloat16_can_count() -> None:
-    assert int(copies_of(torch.zeros(257, 1, dtype=torch.bfloat16)).sum()) == 257
+    assert int(counted_bodies(torch.zeros(257, 1, dtype=torch.bfloat16)).copies.sum()) == 257
 
 
 def test_a_compiled_network_shares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

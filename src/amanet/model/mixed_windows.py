@@ -15,13 +15,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from amanet.model.moments import Affine, Moments
-from amanet.model.normalisation import BatchNorm, copies_of
-from amanet.model.pieces import AttentionPiece, Frames, Tile, aligned, at_once, tile_shape, tiles
+from amanet.model import window_loops
+from amanet.model.affine import Affine, Copies
+from amanet.model.loops import run
+from amanet.model.norm_loops import Moments
+from amanet.model.normalisation import BatchNorm, counted_bodies
+from amanet.model.pieces import AttentionPiece, Frames, Tile, aligned, at_once, scratch, tile_shape, tiles
+from amanet.model.side_by_side import add_up, everyone
 
 Maps = Float[Tensor, "clip_body padded_frame joint _"]
 Tokens = Float[Tensor, "piece_body window token channel"]
-WindowFrames = Float[Tensor, "piece_body window window_frame joint channel"]
 
 
 @dataclass(frozen=True)
@@ -76,28 +79,15 @@ def mix_windows(
     whose scores are the query's of ``unseen``, which holds the frames that such a window can begin with; without it they are zero.
     ``shift`` is added to the collapsed windows. In training the tokens are kept once, as the BN's input; in evaluation not at all.
     """
-    kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else features.dtype
-    padded = F.pad(features.to(kind), (0, 0, 0, 0, 0, options.padding))
+    padded = F.pad(features, (0, 0, 0, 0, 0, options.padding))
     taps = collapse[..., 0].permute(2, 1, 0).flatten(0, 1)
-    copies = copies_of(features)
+    counted = counted_bodies(features)
     statistics = None if norm.training else (norm.running_mean, norm.running_var)
     collapsed, mean, variance = _MixWindows.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        padded,
-        weight.to(kind),
-        bias.to(kind),
-        None if unseen is None else unseen.to(kind),
-        None if expand is None else expand.to(kind),
-        graph.to(kind),
-        norm.weight,
-        norm.bias,
-        taps.to(kind),
-        shift,
-        copies,
-        statistics,
-        options,
+        padded, weight, bias, unseen, expand, graph, norm.weight, norm.bias, taps, shift, counted, statistics, options
     )
     if norm.training:
-        norm.track(mean, variance, collapsed.shape[1] * len(graph) * float(copies.sum()))
+        norm.track(mean, variance, float(counted.bodies * collapsed.shape[1] * len(graph)))
     return collapsed
 
 
@@ -106,74 +96,49 @@ class _MixWindows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        padded, weight, bias, unseen, expand, graph, gain, offset, taps, shift, copies, statistics, options = inputs
+        padded, weight, bias, unseen, expand, graph, gain, offset, taps, shift, counted, statistics, options = inputs
         maps = _map(padded, weight, bias, options)
-        sweep = _WindowSweep(padded, maps, unseen, expand, graph, options)
-        training = statistics is None
-        keeps = training or any(ctx.needs_input_grad)
+        sweep = _WindowSweep(padded, maps, unseen, expand, graph, counted.copies, options)
         # Without gradients to come, one piece of tokens is enough at a time.
-        bodies, windows = sweep.shape if keeps else sweep.at_once
-        mixed = padded.new_empty(bodies, windows, options.tokens, options.widths[1])
-        moments = Moments(mixed)
-        for piece in sweep.pieces() if training else ():
-            sweep.mix(piece, out=mixed[piece])
-            moments.add(mixed[piece].flatten(1, 2), copies[piece[0]])
-        mean, variance = moments.mean_and_variance() if training else statistics
+        keeps = statistics is None or any(ctx.needs_input_grad)
+        mixed: Tokens | None = padded.new_empty(*sweep.shape, options.tokens, options.widths[1]) if keeps else None
+        mean, variance = statistics or sweep.mix(mixed)
         affine = Affine(gain, offset, mean, variance, options.eps)
-        collapsed = padded.new_empty(*sweep.shape, options.joints, taps.shape[-1])
-        for piece in sweep.pieces():
-            rows = collapsed[piece]
-            part = mixed[piece] if keeps else mixed[: rows.shape[0], : rows.shape[1]]
-            if not training:
-                sweep.mix(piece, out=part)
-            active = sweep.activate(piece, part, affine).flatten(0, 2).flatten(1)
-            if shift is None:
-                torch.mm(active, taps, out=rows.flatten(0, 2))
-            else:
-                torch.addmm(shift.to(rows.dtype), active, taps, out=rows.flatten(0, 2))
+        collapsed = sweep.collapse(mixed, affine, taps, shift, mixes=statistics is not None)
         if keeps:
-            ctx.save_for_backward(padded, weight, unseen, expand, graph, gain, offset, taps, copies, mixed, mean, variance, *maps)
-            ctx.rows, ctx.options = moments.rows, options
+            ctx.save_for_backward(padded, weight, unseen, expand, graph, gain, offset, taps, mixed, mean, variance, *maps)
+            ctx.options, ctx.counted, ctx.training = options, counted, statistics is None
         ctx.mark_non_differentiable(mean, variance)
         return collapsed, mean, variance
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        padded, weight, unseen, expand, graph, gain, offset, taps, copies, mixed, mean, variance, *maps = ctx.saved_tensors
-        sweep = _WindowSweep(padded, maps, unseen, expand, graph, ctx.options)
+        padded, weight, unseen, expand, graph, gain, offset, taps, mixed, mean, variance, *maps = ctx.saved_tensors
+        sweep = _WindowSweep(padded, maps, unseen, expand, graph, ctx.counted.copies, ctx.options)
         affine = Affine(gain, offset, mean, variance, ctx.options.eps)
         of_collapsed = gradients[0].contiguous()
-        of_normed, of_taps = torch.empty_like(mixed), torch.zeros_like(taps)
-        found = _Gradients(padded, maps, unseen, expand, graph if ctx.needs_input_grad[5] else None)
-        first, second = torch.zeros_like(affine.mean), torch.zeros_like(affine.mean)
-        for piece in sweep.pieces():
-            rows = of_collapsed[piece].flatten(0, 2)
-            active = sweep.activate(piece, mixed[piece], affine)
-            of_taps.addmm_(active.flatten(0, 2).flatten(1).t(), rows)
-            of_active = torch.mm(rows, taps.t()).view(active.shape)
-            part = of_normed[piece]
-            torch.ops.aten.threshold_backward(of_active, active, 0, grad_input=sweep.frames_of(part).transpose(2, 3))
-            sweep.add_back(found.value, piece, part)
-            first += part.sum((0, 1, 2))
-            second += (part * (mixed[piece] - affine.mean)).sum((0, 1, 2))
+        found = _Gradients(padded, maps, unseen, expand, sweep.bias if ctx.needs_input_grad[5] else None)
+        of_normed, of_taps, sums = sweep.collapse_backward(mixed, affine, taps, of_collapsed, found)
+        of_offset, of_gain = sums.to(mean.dtype)
+        first, second = add_up((of_offset, of_gain))
         # In evaluation the statistics are constants, and no rows were counted.
-        still = torch.zeros_like(first)
-        constant, factor = affine.backward(first, second, ctx.rows) if ctx.rows else (still, still)
-        for piece in sweep.pieces():
-            counted = copies[piece[0]].to(constant.dtype)[:, None, None, None]
-            of_mixed = torch.addcmul(torch.addcmul(counted * constant, mixed[piece], counted * factor), of_normed[piece], affine.scale)
-            sweep.attend_backward(piece, of_mixed.to(mixed.dtype), found)
+        rows = float(ctx.counted.bodies * sweep.shape[1] * ctx.options.tokens)
+        moved = affine.backward(first, second, rows) if ctx.training else (torch.zeros_like(first), torch.zeros_like(first))
+        sweep.mix_backward(mixed, affine, moved, of_normed, found)
         of_weight, of_bias = _map_backward(found, padded, weight, ctx.options)
+        of_graph = None if found.graph is None else found.graph[:, : ctx.options.tokens]
         of_shift = of_collapsed.sum((0, 1, 2)) if ctx.needs_input_grad[9] else None
-        of_norm = second * affine.deviation, first
-        return found.padded, of_weight, of_bias, found.unseen, found.expand, found.graph, *of_norm, of_taps, of_shift, None, None, None
+        of_norm = of_gain * affine.deviation, of_offset
+        return found.padded, of_weight, of_bias, found.unseen, found.expand, of_graph, *of_norm, of_taps, of_shift, None, None, None
 
 
 class _Gradients:
     """What the windows add up, piece by piece."""
 
-    def __init__(self, padded: Frames, maps: Sequence[Maps], unseen: Tensor | None, expand: Tensor | None, graph: Tensor | None) -> None:
+    def __init__(
+        self, padded: Frames, maps: Sequence[Maps], unseen: Tensor | None, expand: Tensor | None, graph: Float[Tensor, "token key"] | None
+    ) -> None:
         self.padded, self.maps = torch.zeros_like(padded), [torch.zeros_like(each) for each in maps]
         self.query, self.value, self.mapped = _three(self.maps, self.padded)
         self.unseen = None if unseen is None else torch.zeros_like(unseen)
@@ -216,7 +181,6 @@ class _WindowSweep:
 
     Attributes:
         shape: bodies and windows.
-        at_once: bodies and windows of a piece.
     """
 
     def __init__(
@@ -226,9 +190,10 @@ class _WindowSweep:
         unseen: Tensor | None,
         expand: Tensor | None,
         graph: Tensor,
+        copies: Copies,
         options: WindowOptions,
     ) -> None:
-        self.key, self.unseen, self.expand, self.options = padded, unseen, expand, options
+        self.key, self.unseen, self.expand, self.copies, self.options = padded, unseen, expand, copies.to(padded.dtype), options
         self.query, self.value, self.mapped = _three(maps, padded)
         self.keys = aligned(options.tokens)
         masked = self.keys - options.tokens
@@ -236,33 +201,88 @@ class _WindowSweep:
         self.graph = None if options.inside else F.pad(graph, (0, masked))
         self.frames = padded.shape[1] - options.padding
         self.shape = len(padded), (self.frames - 1) // options.stride + 1
-        self.at_once = tile_shape(self.shape, at_once(self.keys * max(self.keys, options.widths[1])))
 
-    def pieces(self) -> Iterator[Tile]:
+    def mix(self, mixed: Tokens | None) -> tuple[Tensor, Tensor]:
+        """Writes the tokens that BN is to see; returns their mean and variance over all bodies of the batch."""
+        assert mixed is not None
+        moments: Moments | None = None
+        for piece in self._pieces():
+            part = mixed[piece]
+            self._mix(piece, part)
+            moments = Moments(part[0, 0, 0]) if moments is None else moments
+            moments.add(part, self.copies[piece[0]])
+        assert moments is not None
+        return Moments.joined(everyone(moments))
+
+    def collapse(
+        self, mixed: Tokens | None, affine: Affine, taps: Tensor, shift: Tensor | None, *, mixes: bool
+    ) -> Float[Tensor, "clip_body window joint out"]:
+        """The collapsed windows; it ``mixes`` first where nobody has."""
+        collapsed = taps.new_empty(*self.shape, self.options.joints, taps.shape[-1])
+        for piece in self._pieces():
+            rows = collapsed[piece]
+            shape = *rows.shape[:2], self.options.tokens, self.options.widths[1]
+            part = scratch("tokens", shape, rows) if mixed is None else mixed[piece]
+            if mixes:
+                self._mix(piece, part)
+            active = self._activate(piece, part, affine).flatten(0, 2).flatten(1)
+            if shift is None:
+                torch.mm(active, taps, out=rows.flatten(0, 2))
+            else:
+                torch.addmm(shift, active, taps, out=rows.flatten(0, 2))
+        return collapsed
+
+    def collapse_backward(
+        self,
+        mixed: Tokens,
+        affine: Affine,
+        taps: Tensor,
+        of_collapsed: Float[Tensor, "clip_body window joint out"],
+        found: _Gradients,
+    ) -> tuple[Tokens, Tensor, Float[Tensor, "2 channel"]]:
+        """Gradients of the normalised tokens and of the taps, and the sums that BN's needs. That of the values is added to those found."""
+        of_normed, of_taps = torch.empty_like(mixed), torch.zeros_like(taps)
+        sums = mixed.new_zeros((2, mixed.shape[-1]), dtype=torch.float64)
+        for piece in self._pieces():
+            rows = of_collapsed[piece].flatten(0, 2)
+            active = self._activate(piece, mixed[piece], affine)
+            of_taps.addmm_(active.flatten(0, 2).flatten(1).t(), rows)
+            of_active = scratch("of_active", active.shape, active)
+            torch.mm(rows, taps.t(), out=of_active.flatten(0, 2).flatten(1))
+            place = self._place(piece)
+            written = of_normed[piece], found.value[piece[0]], sums
+            run(window_loops.activate_backward, of_active, active, mixed[piece], affine.mean, *place, *written)
+        return of_normed, of_taps, sums
+
+    def mix_backward(self, mixed: Tokens, affine: Affine, moved: tuple[Tensor, Tensor], of_normed: Tokens, found: _Gradients) -> None:
+        """Adds the gradients of what the tokens were mixed of."""
+        for piece in self._pieces():
+            attention, gradient = self._attend(piece), scratch("of_mixed", mixed[piece].shape, mixed)
+            seen = of_normed[piece], mixed[piece], self.copies[piece[0]]
+            run(window_loops.normalise_backward, *seen, *moved, affine.scale, gradient)
+            gradient = gradient.flatten(0, 1)
+            if self.expand is not None:
+                assert found.expand is not None
+                found.expand.addmm_(gradient.flatten(0, 1).t(), attention.mix().flatten(0, 1))
+                gradient = gradient @ self.expand
+            *of_tokens, of_scores = attention.gradients(gradient, found.graph)
+            for total, part in zip((found.query, found.padded, found.mapped), of_tokens, strict=True):
+                tokens = part.unflatten(0, mixed[piece].shape[:2])
+                run(window_loops.add_back, tokens, *self._place(piece), self.options.window, total[piece[0]])
+            for frames, block in self._past_the_end(piece, of_scores):
+                assert found.unseen is not None
+                found.unseen[piece[0], frames] += block.sum(-1).unflatten(1, (-1, self.options.joints))
+
+    def _pieces(self) -> Iterator[Tile]:
         """Bodies and windows of each piece."""
-        return tiles(self.shape, self.at_once)
+        return tiles(self.shape, tile_shape(self.shape, at_once(self.keys * max(self.keys, self.options.widths[1]))))
 
-    def mix(self, piece: Tile, out: Tokens) -> None:
+    def _mix(self, piece: Tile, out: Tokens) -> None:
         attention = self._attend(piece)
         if self.expand is None:
             attention.mix(out.flatten(0, 1))
         else:
             torch.mm(attention.mix().flatten(0, 1), self.expand.t(), out=out.flatten(0, 2))
-
-    def attend_backward(self, piece: Tile, of_mixed: Tokens, found: _Gradients) -> None:
-        attention, gradient = self._attend(piece), of_mixed.flatten(0, 1)
-        if self.expand is not None:
-            assert found.expand is not None
-            found.expand.addmm_(gradient.flatten(0, 1).t(), attention.mix().flatten(0, 1))
-            gradient = gradient @ self.expand
-        *of_tokens, of_correlations, of_scores = attention.gradients(gradient)
-        for total, part in zip((found.query, found.padded, found.mapped), of_tokens, strict=True):
-            self.add_back(total, piece, part.unflatten(0, of_mixed.shape[:2]))
-        for frames, block in self._past_the_end(piece, of_scores):
-            assert found.unseen is not None
-            found.unseen[piece[0], frames] += block.sum(-1).unflatten(1, (-1, self.options.joints))
-        if found.graph is not None:
-            found.graph += (of_scores if self.options.inside else of_correlations).sum(0)[:, : self.options.tokens]
 
     def _attend(self, piece: Tile) -> AttentionPiece:
         query, key, mapped = (
@@ -293,26 +313,16 @@ class _WindowSweep:
             tokens = seen * options.joints
             yield slice(-seen, None), by_window[:, window - start, :tokens, tokens : options.tokens]
 
-    def activate(self, piece: Tile, mixed: Tokens, affine: "Affine") -> Float[Tensor, "piece_body window joint window_frame channel"]:
+    def _activate(self, piece: Tile, mixed: Tokens, affine: Affine) -> Float[Tensor, "piece_body window joint window_frame channel"]:
         """ReLU of the normalised tokens plus the values, the frames of a window beside each other, as the collapse takes them."""
-        active = mixed.new_empty(*mixed.shape[:2], self.options.joints, self.options.window, mixed.shape[-1])
-        tokens = active.transpose(2, 3)
-        torch.addcmul(affine.shift, self.frames_of(mixed), affine.scale, out=tokens)
-        tokens += self.frames_of(self._windows(self.value, piece, self.options.tokens))
-        return active.relu_()
+        active = scratch("active", (*mixed.shape[:2], self.options.joints, self.options.window, mixed.shape[-1]), mixed)
+        value = self.value[piece[0]]
+        run(window_loops.activate, mixed, value, *self._place(piece), affine.scale, affine.shift, active)
+        return active
 
-    def add_back(self, total: Tensor, piece: Tile, tokens: Tokens) -> None:
-        """Adds tokens of consecutive windows to the frames they came from."""
-        bodies, windows = piece
-        parts, stride = self.frames_of(tokens), self.options.stride
-        reach = (tokens.shape[1] - 1) * stride + 1
-        for frame in range(self.options.window):
-            start = windows.start * stride + frame
-            total[bodies, start : start + reach : stride] += parts[:, :, frame]
-
-    def frames_of(self, tokens: Tokens) -> WindowFrames:
-        """The tokens of a window by frame and joint."""
-        return tokens[:, :, : self.options.tokens].unflatten(2, (self.options.window, self.options.joints))
+    def _place(self, piece: Tile) -> tuple[int, int]:
+        """The first frame of a piece, and frames from one window to the next."""
+        return piece[1].start * self.options.stride, self.options.stride
 
     def _windows(self, frames: Maps, piece: Tile, tokens: int) -> Tokens:
         """So many tokens from the start of each window."""

@@ -1,5 +1,6 @@
 """AMANet: DP, three blocks, mean over frames and joints, mean over bodies, one linear layer (Fig. 6)."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,12 +11,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from amanet.errors import ExperimentError
+from amanet.model import side_by_side
 from amanet.model.attention import Features, Mapped
 from amanet.model.block import Block, BlockConfig, Correlations
 from amanet.model.normalisation import BatchNorm, DataNorm, computing_again, counting_copies
 from amanet.model.normed_sum import sweeps_over
 from amanet.model.preprocessing import DP, AlienChoice, DPChoice
-from amanet.model.shared_bodies import SharedBodies, share_absent
+from amanet.model.shared_bodies import SharedBodies, all_bodies, share_absent
 from amanet.skeleton import SkeletonLayout, Stream, derive_stream, stream_layout
 
 BLOCKS = 3
@@ -127,6 +129,15 @@ class Network(nn.Module):
         return pays and (not self.training or sweeps_over(joints))
 
     def _pool(self, features: Features, shared: SharedBodies | None = None) -> Float[Tensor, "clip_body wide_channel"]:
+        if not side_by_side.pays(self.blocks, features) or any(norm.synchronises() for norm in batch_norms(self.blocks)):
+            return self._pool_together(features, shared)
+        return side_by_side.compute(self._pool_share, list(self.blocks.parameters()), features, shared or all_bodies(features))
+
+    def _pool_share(self, features: Features, bodies: SharedBodies) -> Float[Tensor, "clip_body wide_channel"]:
+        with counting_copies(bodies):
+            return self._pool_together(features, bodies)
+
+    def _pool_together(self, features: Features, shared: SharedBodies | None) -> Float[Tensor, "clip_body wide_channel"]:
         recomputes = self.recompute and self.training and torch.is_grad_enabled()
         for block in self.blocks:
             features = _recomputed(block, features, shared) if recomputes else block(features)
@@ -178,6 +189,9 @@ def _recomputed(block: nn.Module, features: Features, shared: SharedBodies | Non
 
 def synchronise_statistics(network: nn.Module, synchronise: bool) -> None:
     """Let every BN take its statistics over all processes together, or over each one by itself."""
-    for module in network.modules():
-        if isinstance(module, BatchNorm):
-            module.synchronise = synchronise
+    for norm in batch_norms(network):
+        norm.synchronise = synchronise
+
+
+def batch_norms(network: nn.Module) -> Iterator[BatchNorm]:
+    return (module for module in network.modules() if isinstance(module, BatchNorm))

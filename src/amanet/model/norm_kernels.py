@@ -9,7 +9,7 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-from amanet.model.moments import Affine, Copies
+from amanet.model.affine import Affine, Copies
 
 Rows = Float[Tensor, "clip_body *rows channel"]
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.distributed import ReduceOp, all_reduce, is_available, is_initialized
 from torch.nn import functional as F
 
-from amanet.model.attention import runs_kernels
-from amanet.model.moments import Affine, Copies
+from amanet.model.affine import Affine
 from amanet.model.normed_sum import joins_what_follows, normalise, normalise_by, sweeps_over
-from amanet.model.shared_bodies import SharedBodies
+from amanet.model.shared_bodies import SharedBodies, all_bodies
+from amanet.model.side_by_side import leads
 
 _SHARED: ContextVar[SharedBodies | None] = ContextVar("shared", default=None)
 _AGAIN: ContextVar[bool] = ContextVar("again", default=False)
@@ -52,10 +52,9 @@ def _computes_again() -> bool:
     return not torch.compiler.is_compiling() and _AGAIN.get()
 
 
-def copies_of(features: Float[Tensor, "clip_body *rows channel"]) -> Copies:
+def counted_bodies(features: Float[Tensor, "clip_body *rows channel"]) -> SharedBodies:
     """How many equal bodies each body of the features stands for."""
-    shared = _shared()
-    return torch.ones(len(features), device=features.device) if shared is None else shared.copies  # bfloat16 cannot count to 257
+    return _shared() or all_bodies(features)
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -75,9 +74,8 @@ class BatchNorm(nn.BatchNorm1d):
             return finish(self._forward_synchronised(input), residual, activates=activates)
         if not self.training and joins_what_follows(input):
             return self._apply_running(input, residual, activates=activates)
-        shared = _shared()
-        if self.training and sweeps_over(input) and (runs_kernels(input) or shared is not None):  # else PyTorch's own BN is as fast
-            return self._sweep(input, shared, residual, activates=activates)
+        if self.training and sweeps_over(input):
+            return self._sweep(input, _shared(), residual, activates=activates)
         return finish(self._forward_plainly(input), residual, activates=activates)
 
     def _sweep(
@@ -134,7 +132,7 @@ class BatchNorm(nn.BatchNorm1d):
 
     def track(self, mean: Float[Tensor, " channel"], variance: Float[Tensor, " channel"], rows: Tensor | float) -> None:
         """Let the running statistics follow those of a training step, whose variance is that of its rows."""
-        if _computes_again():
+        if _computes_again() or not leads():
             return
         assert self.running_mean is not None
         assert self.running_var is not None
@@ -150,7 +148,7 @@ class BatchNorm(nn.BatchNorm1d):
         rows = input.reshape(-1, self.num_features)
         shift = self.running_mean.clone()  # sums of squares about a guess of the mean keep their precision
         centred = rows - shift
-        copies = copies_of(input).to(rows.dtype).repeat_interleave(len(rows) // len(input))
+        copies = counted_bodies(input).copies.to(rows.dtype).repeat_interleave(len(rows) // len(input))
         total = _SumOverProcesses.apply(torch.cat([copies.sum()[None], copies @ centred, copies @ centred.square()]))
         count, first, second = total.split([1, self.num_features, self.num_features])
         mean = first / count

@@ -1,8 +1,8 @@
 """ReLU(BN(x) + residual) in training as one function, in two sweeps over memory each way.
 
 BN needs the moments of the whole batch before it gives the first number: one sweep takes them, and one does all the rest. A GPU sweeps by
-the kernels of :mod:`amanet.model.norm_kernels`, a CPU a piece at a time. Equal bodies of a batch are computed once and count as often as
-they occur.
+the kernels of :mod:`amanet.model.norm_kernels`, a CPU by the loops of :mod:`amanet.model.norm_loops`. Equal bodies of a batch are computed
+once and count as often as they occur.
 """
 
 from types import ModuleType
@@ -13,9 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from amanet.model import norm_pieces
+from amanet.model import norm_loops
+from amanet.model.affine import Affine, Copies
 from amanet.model.attention import runs_kernels
-from amanet.model.moments import Affine, Copies
+from amanet.model.side_by_side import add_up
 
 Rows = Float[Tensor, "clip_body *rows channel"]
 
@@ -56,6 +57,10 @@ def normalise(
     The residual may be any view whose channels lie beside each other. Each body counts as often as there are ``copies`` of it; its
     gradient is the sum of theirs, so that only the means ask for their number. ``rows`` are those that count, in all.
     """
+    if features.device.type == "cpu" and torch.bfloat16 in (features.dtype, None if residual is None else residual.dtype):
+        wide = None if residual is None else residual.float()  # loops on a CPU know no bfloat16
+        output, mean, variance = normalise(features.float(), weight, bias, eps, rows, copies, wide, activates=activates)
+        return output.to(_kind(features, residual)), mean, variance
     features = features.contiguous()
     return _Normalise.apply(features, weight, bias, eps, rows, copies, residual, activates)  # pyright: ignore[reportReturnType]
 
@@ -65,7 +70,7 @@ def _sweeps(features: Tensor) -> ModuleType | None:
         from amanet.model import norm_kernels
 
         return norm_kernels
-    return norm_pieces if features.device.type == "cpu" else None
+    return norm_loops if features.device.type == "cpu" else None
 
 
 def _kind(features: Rows, residual: Rows | None) -> torch.dtype:
@@ -95,12 +100,13 @@ class _Normalise(torch.autograd.Function):
         assert sweeps is not None
         gradient = gradients[0].contiguous()
         affine = Affine(weight, bias, mean, variance, ctx.eps)
-        first, second = sweeps.gradient_sums(gradient, output, features, mean)
-        offset, factor = affine.backward(first, second, ctx.rows)
+        sums = sweeps.gradient_sums(gradient, output, features, mean)
+        offset, factor = affine.backward(*add_up(sums), ctx.rows)
         of_features, of_residual = torch.empty_like(features), None
         if ctx.residual_kind is not None and output is not None:
             of_residual = torch.empty_like(features, dtype=ctx.residual_kind)
         sweeps.gradients(gradient, output, features, affine, (offset, factor), copies, of_features, of_residual)
         if ctx.residual_kind is not None and output is None:
             of_residual = gradient.to(ctx.residual_kind)
-        return of_features, second * affine.deviation, first, None, None, None, of_residual, None
+        of_bias, of_weight = sums
+        return of_features, of_weight * affine.deviation, of_bias, None, None, None, of_residual, None

@@ -1,6 +1,7 @@
 """How work on a CPU is taken apart, so that what a piece needs stays in the cache: pieces, and attention within one."""
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 
 import torch
@@ -46,8 +47,23 @@ def aligned(keys: int) -> int:
     return -(-keys // REGISTER) * REGISTER
 
 
+_KEPT = threading.local()
+
+
+def scratch(name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Memory of the calling thread, uninitialised, which it uses again the next time that it asks by that name."""
+    kept: dict[str, Tensor] = vars(_KEPT)
+    key, numbers = f"{name} {like.dtype}", math.prod(shape)
+    if key not in kept or len(kept[key]) < numbers:
+        with torch.inference_mode(False):
+            kept[key] = torch.empty(numbers, dtype=like.dtype)
+    return kept[key][:numbers].view(shape)
+
+
 class AttentionPiece:
     """Attention of a batch of small items, (item, query, channel) and (item, key, channel), forward and backward.
+
+    What it returns lies in memory of the calling thread, and is good until the next piece.
 
     Args:
         query: the queries.
@@ -72,27 +88,38 @@ class AttentionPiece:
         complete: Callable[[Tensor], None] | None = None,
         width: int | None = None,
     ) -> None:
-        self.query, self.key, self.value = query, key, value
+        self.query, self.key, self.value, self.graph = query, key, value, graph
         self.scale = 1 / math.sqrt(width or query.shape[-1])
-        self.nothing = query.new_zeros(())
-        scores = torch.baddbmm(
-            self.nothing if bias is None else bias, query, key.transpose(1, 2), beta=0 if bias is None else 1, alpha=self.scale
-        )
+        self.shape = len(query), query.shape[1], key.shape[1]
+        scores = scratch("scores", self.shape, query)
+        self._scale_product(query, key.transpose(1, 2), scores, bias)
         if masked:
             scores[..., -masked:] = -torch.inf
         if complete is not None:
             complete(scores)
-        self.softmax = torch.softmax(scores, dim=-1).to(query.dtype)  # autocast would keep it in float32
-        self.correlations = self.softmax if graph is None else self.softmax + graph
+        self.softmax = torch.softmax(scores, dim=-1, out=scores)
+        self.correlations = scores if graph is None else torch.add(scores, graph, out=scratch("correlations", self.shape, query))
 
     def mix(self, out: Tensor | None = None) -> Tensor:
-        return torch.bmm(self.correlations, self.value, out=out)
+        return torch.bmm(self.correlations, self.value, out=self._like("mixed", self.query, self.value) if out is None else out)
 
-    def gradients(self, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Of query, key, value, correlations and scores."""
-        of_value = torch.bmm(self.correlations.transpose(1, 2), gradient)
-        of_correlations = torch.bmm(gradient, self.value.transpose(1, 2))
-        of_scores = torch.ops.aten._softmax_backward_data(of_correlations, self.softmax, -1, self.softmax.dtype)
-        of_query = torch.baddbmm(self.nothing, of_scores, self.key, beta=0, alpha=self.scale)
-        of_key = torch.baddbmm(self.nothing, of_scores.transpose(1, 2), self.query, beta=0, alpha=self.scale)
-        return of_query, of_key, of_value, of_correlations, of_scores
+    def gradients(self, gradient: Tensor, of_graph: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of query, key, value and scores; that of what was added to the scores or to the correlations is added to ``of_graph``."""
+        of_value = torch.bmm(self.correlations.transpose(1, 2), gradient, out=self._like("of_value", self.key, self.value))
+        of_scores = torch.bmm(gradient, self.value.transpose(1, 2), out=scratch("of_scores", self.shape, gradient))
+        if of_graph is not None and self.graph is not None:
+            of_graph += of_scores.sum(0)
+        torch.ops.aten._softmax_backward_data(of_scores, self.softmax, -1, of_scores.dtype, grad_input=of_scores)
+        if of_graph is not None and self.graph is None:
+            of_graph += of_scores.sum(0)
+        of_query = self._scale_product(of_scores, self.key, self._like("of_query", self.query, self.query))
+        of_key = self._scale_product(of_scores.transpose(1, 2), self.query, self._like("of_key", self.key, self.key))
+        return of_query, of_key, of_value, of_scores
+
+    def _scale_product(self, left: Tensor, right: Tensor, out: Tensor, bias: Tensor | None = None) -> Tensor:
+        if bias is None:
+            return torch.baddbmm(left.new_zeros(()), left, right, beta=0, alpha=self.scale, out=out)
+        return torch.baddbmm(bias, left, right, alpha=self.scale, out=out)
+
+    def _like(self, name: str, tokens: Tensor, channels: Tensor) -> Tensor:
+        return scratch(name, (*tokens.shape[:2], channels.shape[2]), tokens)

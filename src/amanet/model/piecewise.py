@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from amanet.model.pieces import AttentionPiece, Frames, Tile, aligned, at_once, cut, tile_shape, tiles
 
+KeptFrames = Float[Tensor, "clip_body kept_frame joint channel"]
 
-def attend_over_time(
-    query: Float[Tensor, "clip_body kept_frame joint channel"], features: Frames
-) -> Float[Tensor, "clip_body kept_frame joint channel"]:
+
+def attend_over_time(query: KeptFrames, features: Frames) -> KeptFrames:
     """Attention of each joint to itself in all frames, whose features are both keys and values."""
     return _TimeAttention.apply(query, features)  # pyright: ignore[reportReturnType]
 
@@ -26,8 +26,7 @@ def convolve_frames(
     features: Frames, taps: Float[Tensor, "tap channel out"], bias: Float[Tensor, "frame out"]
 ) -> Float[Tensor, "clip_body frame joint out"]:
     """A convolution over time that keeps the frames; zeros stand for those before and after. Each frame has its own bias."""
-    kind = features.dtype
-    return _ConvolveFrames.apply(features, taps.to(kind).contiguous(), bias.to(kind))  # pyright: ignore[reportReturnType]
+    return _ConvolveFrames.apply(features, taps.contiguous(), bias)  # pyright: ignore[reportReturnType]
 
 
 class _TimeAttention(torch.autograd.Function):
@@ -35,19 +34,10 @@ class _TimeAttention(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, features: Tensor) -> Tensor:
         ctx.save_for_backward(query, features)
         mixed = torch.empty_like(query, memory_format=torch.contiguous_format)
-        for piece, part in _TimeAttention._parts(query, features):
-            _by_joint(mixed, piece).copy_(part.mix().view(_by_joint(mixed, piece).shape))
+        for piece in _pieces(query, features):
+            place = _by_joint(mixed, piece)
+            place.copy_(_attend(query, features, piece).mix().view(place.shape))
         return mixed
-
-    @staticmethod
-    def _parts(query: Tensor, features: Tensor) -> Iterator[tuple[Tile, AttentionPiece]]:
-        """Bodies, joints and attention of every piece: some joints of one body, or all those of some bodies."""
-        bodies, kept, joints, channels = query.shape
-        masked = aligned(features.shape[1]) - features.shape[1]
-        items = at_once(kept * max(features.shape[1], channels))
-        for piece in tiles((bodies, joints), tile_shape((bodies, joints), items)):
-            memory = F.pad(_by_joint(features, piece), (0, 0, 0, masked)).flatten(0, 1)
-            yield piece, AttentionPiece(_by_joint(query, piece).flatten(0, 1), memory, memory, masked=masked)
 
     @staticmethod
     @once_differentiable
@@ -55,12 +45,25 @@ class _TimeAttention(torch.autograd.Function):
         (gradient,) = gradients
         query, features = ctx.saved_tensors
         found = [torch.empty_like(each, memory_format=torch.contiguous_format) for each in (query, features)]
-        for piece, part in _TimeAttention._parts(query, features):
-            of_query, of_key, of_value = part.gradients(_by_joint(gradient, piece).flatten(0, 1))[:3]
+        for piece in _pieces(query, features):
+            of_query, of_key, of_value, _ = _attend(query, features, piece).gradients(_by_joint(gradient, piece).flatten(0, 1))
             for each, of_piece in zip(found, (of_query, of_key.add_(of_value)), strict=True):
                 place = _by_joint(each, piece)
                 place.copy_(of_piece[:, : place.shape[2]].view(place.shape))
         return tuple(found)
+
+
+def _pieces(query: KeptFrames, features: Frames) -> Iterator[Tile]:
+    """Bodies and joints of every piece: some joints of one body, or all those of some bodies."""
+    bodies, kept, joints, channels = query.shape
+    items = at_once(kept * max(features.shape[1], channels))
+    return tiles((bodies, joints), tile_shape((bodies, joints), items))
+
+
+def _attend(query: KeptFrames, features: Frames, piece: Tile) -> AttentionPiece:
+    masked = aligned(features.shape[1]) - features.shape[1]
+    memory = F.pad(_by_joint(features, piece), (0, 0, 0, masked)).flatten(0, 1)
+    return AttentionPiece(_by_joint(query, piece).flatten(0, 1), memory, memory, masked=masked)
 
 
 def _by_joint(features: Frames, piece: Tile) -> Float[Tensor, "piece_body piece_joint frame channel"]:

@@ -31,6 +31,12 @@ class SharedBodies:
         return len(self.place)
 
 
+def all_bodies(features: Float[Tensor, "clip_body *rows channel"]) -> SharedBodies:
+    """Every body, for itself."""
+    bodies = torch.arange(len(features), device=features.device)
+    return SharedBodies(bodies, bodies, torch.ones(len(features), device=features.device))  # bfloat16 cannot count to 257
+
+
 def share_absent(
     joints: Float[Tensor, "clip body frame joint coord"], present: Bool[Tensor, "clip body frame joint"]
 ) -> SharedBodies | None:

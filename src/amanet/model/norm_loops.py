@@ -1,0 +1,172 @@
+"""The sweeps of :mod:`amanet.model.normed_sum` on a CPU, as loops that numba compiles; numbers are summed in a fixed order."""
+
+from collections.abc import Sequence
+from typing import no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numba import njit
+from torch import Tensor
+
+from amanet.model.affine import Affine, Copies
+from amanet.model.loops import run
+from amanet.model.side_by_side import everyone
+
+Rows = Float[Tensor, "clip_body *rows channel"]
+
+SUMMED = 64
+"""Rows whose sum is kept in the features' own precision, before it is added up in float64."""
+
+
+class Moments:
+    """Sums from which mean and variance come, about a row so that nothing cancels.
+
+    Attributes:
+        shift: the row.
+        sums: of the rows less that row, and of their squares.
+        rows: how many were summed.
+    """
+
+    def __init__(self, shift: Float[Tensor, " channel"]) -> None:
+        self.shift = shift
+        self.sums = shift.new_zeros((2, len(shift)), dtype=torch.float64)
+        self.rows = 0.0
+
+    def add(self, features: Rows, copies: Copies | None) -> None:
+        """Adds the rows, each as often as there are copies of its body."""
+        self.rows += run(_add_moments, _flat(features), _counts(features, copies), _rows_of_body(features), self.shift, self.sums)
+
+    @staticmethod
+    def joined(parts: Sequence["Moments"]) -> tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]:
+        """Mean and variance of all that the parts have summed."""
+        middle = parts[0].shift.double()
+        first, second = torch.zeros_like(middle), torch.zeros_like(middle)
+        for part in parts:
+            apart = part.shift - middle
+            first += part.sums[0] + part.rows * apart
+            second += part.sums[1] + apart * (2 * part.sums[0] + part.rows * apart)
+        rows = sum(part.rows for part in parts)
+        mean = first / rows
+        kind = parts[0].shift.dtype
+        return (mean + middle).to(kind), (second / rows - mean.square()).to(kind)
+
+
+def moments(features: Rows, copies: Copies | None, rows: float) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel, over all bodies of the batch."""
+    found = Moments(_flat(features)[0])
+    found.add(features, copies)
+    return Moments.joined(everyone(found))
+
+
+def apply(features: Rows, affine: Affine, residual: Rows | None, output: Rows, activates: bool) -> None:
+    """Writes the normalised features, with the residual added and the ReLU taken."""
+    written = _flat(output)
+    added = None if residual is None else residual.to(output.dtype).reshape(written.shape)
+    run(_apply, _flat(features), affine.scale, affine.shift, added, written, activates)
+
+
+def gradient_sums(gradient: Rows, output: Rows | None, features: Rows, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of the gradient behind the ReLU, and of its product with the centred features."""
+    sums = mean.new_zeros((2, len(mean)), dtype=torch.float64)
+    run(_add_gradients, _flat(gradient), None if output is None else _flat(output), _flat(features), mean, sums)
+    first, second = sums.to(mean.dtype)
+    return first, second
+
+
+def gradients(
+    gradient: Rows,
+    output: Rows | None,
+    features: Rows,
+    affine: Affine,
+    moved: tuple[Tensor, Tensor],
+    copies: Copies | None,
+    of_features: Rows,
+    of_residual: Rows | None,
+) -> None:
+    """Writes the gradients of the features, and of the residual where there is one."""
+    flat = [None if each is None else _flat(each) for each in (gradient, output, features, of_features, of_residual)]
+    run(_gradients, *flat, affine.scale, *moved, _counts(features, copies), _rows_of_body(features))
+
+
+def _flat(features: Rows) -> Float[Tensor, "row channel"]:
+    return features.view(-1, features.shape[-1])
+
+
+def _rows_of_body(features: Rows) -> int:
+    return features[0].numel() // features.shape[-1]
+
+
+def _counts(features: Rows, copies: Copies | None) -> Copies:
+    return features.new_ones(len(features)) if copies is None else copies.to(features.dtype)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _add_moments(features, copies, rows_of_body, shift, sums):
+    """Adds the sum of centred rows and that of their squares; returns how many rows they stand for."""
+    channels = features.shape[1]
+    part = np.empty((2, channels), features.dtype)
+    row, counted = 0, 0.0
+    while row < len(features):
+        body = row // rows_of_body
+        end = min(row + SUMMED, (body + 1) * rows_of_body)
+        part[:] = 0
+        for each in range(row, end):
+            for channel in range(channels):
+                centred = features[each, channel] - shift[channel]
+                part[0, channel] += centred
+                part[1, channel] += centred * centred
+        for channel in range(channels):
+            sums[0, channel] += copies[body] * part[0, channel]
+            sums[1, channel] += copies[body] * part[1, channel]
+        counted += copies[body] * (end - row)
+        row = end
+    return counted
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _apply(features, scale, shift, residual, output, activates):
+    zero = output.dtype.type(0)
+    for row in range(len(features)):
+        for channel in range(features.shape[1]):
+            found = features[row, channel] * scale[channel] + shift[channel]
+            if residual is not None:
+                found += residual[row, channel]
+            output[row, channel] = zero if activates and found < zero else found
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _add_gradients(gradient, output, features, mean, sums):
+    channels = features.shape[1]
+    part = np.empty((2, channels), features.dtype)
+    zero = gradient.dtype.type(0)
+    for row in range(0, len(features), SUMMED):
+        part[:] = 0
+        for each in range(row, min(row + SUMMED, len(features))):
+            for channel in range(channels):
+                behind = gradient[each, channel]
+                if output is not None:
+                    behind = zero if output[each, channel] <= zero else behind
+                part[0, channel] += behind
+                part[1, channel] += behind * (features[each, channel] - mean[channel])
+        sums += part
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _gradients(gradient, output, features, of_features, of_residual, scale, offset, factor, copies, rows_of_body):
+    zero = gradient.dtype.type(0)
+    for body in range(len(copies)):
+        count = copies[body]
+        for each in range(body * rows_of_body, (body + 1) * rows_of_body):
+            for channel in range(features.shape[1]):
+                behind = gradient[each, channel]
+                if output is not None:
+                    behind = zero if output[each, channel] <= zero else behind
+                if of_residual is not None:
+                    of_residual[each, channel] = behind
+                moved = count * (offset[channel] + features[each, channel] * factor[channel])
+                of_features[each, channel] = moved + behind * scale[channel]

@@ -1,0 +1,181 @@
+"""The bodies of a batch side by side on a CPU: each of PyTorch's threads takes some of them through the network by itself.
+
+PyTorch's threads by themselves divide every single operation, wait for each other after it, and take from each other's caches what the
+next one needs. Here they meet only where BN asks for the moments of all bodies.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import ContextVar, copy_context
+from functools import lru_cache
+from itertools import pairwise
+from threading import Barrier, BrokenBarrierError
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from amanet.model.shared_bodies import SharedBodies
+
+Found = TypeVar("Found")
+Bodies = Float[Tensor, "clip_body frame joint channel"]
+Outputs = Float[Tensor, "clip_body out"]
+Work = Callable[[Bodies, SharedBodies], Outputs]
+
+FEWEST_ROWS = 2048
+"""Joints of frames that are worth a thread."""
+
+
+class _Meeting:
+    """Where threads that share a batch show each other what they found."""
+
+    def __init__(self, threads: int) -> None:
+        self.barrier = Barrier(threads)
+        self.boards: tuple[list[Any], list[Any]] = ([None] * threads, [None] * threads)
+
+
+class _Seat:
+    """A thread's place in a meeting."""
+
+    def __init__(self, meeting: _Meeting, place: int) -> None:
+        self.meeting, self.place, self.round = meeting, place, 0
+
+    def show(self, found: Found) -> list[Found]:
+        board = self.meeting.boards[self.round % 2]  # nobody is a round ahead of one who still reads
+        self.round += 1
+        board[self.place] = found
+        self.meeting.barrier.wait()
+        return list(board)
+
+
+_SEAT: ContextVar[_Seat | None] = ContextVar("seat", default=None)
+
+
+def everyone(found: Found) -> list[Found]:
+    """What each of the threads that share a batch found, in the order of their bodies."""
+    seat = None if torch.compiler.is_compiling() else _SEAT.get()
+    return [found] if seat is None else seat.show(found)
+
+
+def add_up(sums: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The sums over the bodies of all threads."""
+    first, second = zip(*everyone(sums), strict=True)
+    return (torch.stack(first).sum(0), torch.stack(second).sum(0)) if len(first) > 1 else sums
+
+
+def leads() -> bool:
+    """Whether this thread does what is done once for a batch."""
+    seat = None if torch.compiler.is_compiling() else _SEAT.get()
+    return seat is None or seat.place == 0
+
+
+def pays(network: nn.Module, features: Bodies) -> bool:
+    """Whether the bodies are best taken apart: on a CPU, where there is enough to do, and nobody listens to the modules or operations."""
+    if features.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+        return False
+    if _threads(features) < 2 or _get_current_dispatch_mode() is not None:
+        return False
+    return not any(each._forward_hooks or each._forward_pre_hooks or each._backward_hooks for each in network.modules())
+
+
+def compute(work: Work, parameters: Sequence[Tensor], features: Bodies, bodies: SharedBodies) -> Outputs:
+    """The work on all bodies, each thread's share of them by itself. Gradients reach the features, and the parameters that are given."""
+    if torch.is_grad_enabled():
+        return _Compute.apply(work, bodies, features, *(each for each in parameters if each.requires_grad))  # pyright: ignore[reportReturnType]
+    return torch.cat(_at_once(lambda share: work(features[share], _part(bodies, share)), _shares(features)))
+
+
+class _Compute(torch.autograd.Function):
+    """Every thread keeps the graph of its own share."""
+
+    @staticmethod
+    def forward(ctx: Any, work: Work, bodies: SharedBodies, features: Tensor, *parameters: Tensor) -> Tensor:
+        shares = _shares(features)
+
+        def run(share: slice) -> tuple[Tensor, Tensor]:
+            part = features[share].detach().requires_grad_(features.requires_grad)
+            with torch.enable_grad():
+                return part, work(part, _part(bodies, share))
+
+        ctx.found, ctx.shares = _at_once(run, shares), shares
+        ctx.save_for_backward(*parameters)
+        return torch.cat([output.detach() for _, output in ctx.found])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        found, ctx.found = ctx.found, None
+        parameters = ctx.saved_tensors
+
+        def run(place: int) -> tuple[Tensor | None, ...]:
+            part, output = found[place]
+            inputs = (part, *parameters) if part.requires_grad else parameters
+            return torch.autograd.grad(output, inputs, gradients[0][ctx.shares[place]], allow_unused=True)
+
+        by_share = _at_once(run, range(len(found)))
+        of_features = None
+        if found[0][0].requires_grad:
+            of_features = torch.cat([of_part for of_part, *_ in by_share])  # pyright: ignore[reportArgumentType]
+            by_share = [rest for _, *rest in by_share]
+        of_parameters = [None if each[0] is None else torch.stack(each).sum(0) for each in zip(*by_share, strict=True)]
+        return None, None, of_features, *of_parameters
+
+
+def _threads(features: Bodies) -> int:
+    return min(torch.get_num_threads(), len(features), features[..., 0].numel() // FEWEST_ROWS)
+
+
+def _shares(features: Bodies) -> list[slice]:
+    """The bodies of each thread."""
+    threads = _threads(features)
+    return [slice(start, stop) for start, stop in pairwise(len(features) * place // threads for place in range(threads + 1))]
+
+
+def _part(bodies: SharedBodies, share: slice) -> SharedBodies:
+    return SharedBodies(bodies.kept[share], bodies.place, bodies.copies[share])
+
+
+def _at_once(run: Callable[[Any], Found], shares: Sequence[Any]) -> list[Found]:
+    """What each thread's run returns. If one fails, so do those that wait for it, and its error is raised."""
+    meeting = _Meeting(len(shares))
+    inference, learns = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+
+    def take_part(place: int) -> Found:
+        _SEAT.set(_Seat(meeting, place))
+        try:
+            with torch.inference_mode(inference), torch.set_grad_enabled(learns):
+                return run(shares[place])
+        except BaseException:
+            meeting.barrier.abort()
+            raise
+
+    pool = _pool(torch.get_num_threads())
+    futures: list[Future[Found]] = [pool.submit(copy_context().run, take_part, place) for place in range(len(shares))]
+    wait(futures)
+    errors = [error for each in futures if (error := each.exception()) is not None]
+    for error in sorted(errors, key=lambda error: isinstance(error, BrokenBarrierError)):
+        raise error
+    return [each.result() for each in futures]
+
+
+def _be_one() -> None:
+    """Lets PyTorch's operations in this thread stay in it."""
+    torch.get_num_threads()  # the first question sets the number that other threads begin with
+    torch.set_num_threads(1)
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    pool = ThreadPoolExecutor(threads, "amanet", initializer=_be_one)
+    started = Barrier(threads)
+    wait([pool.submit(started.wait) for _ in range(threads)])
+    torch.set_num_threads(threads)  # a thread sets the number of threads yet to come, too, which are none of ours
+    return pool
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork

@@ -1,0 +1,171 @@
+"""Bodies side by side on threads against all of them on one: the same results, whoever is faster."""
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from amanet.model import BlockConfig, Network, NetworkConfig, side_by_side
+from amanet.model.normalisation import BatchNorm
+from amanet.skeleton import load_layout
+
+LAYOUT = load_layout("sbu15")
+BLOCKS = {
+    "amanet": BlockConfig(learn_weights=True),
+    "ms-g3d": BlockConfig(spatial="ms_gcn", temporal="ms_tcn+ms_tcn", spatio_temporal="ms_g3d", spatial_scales=3, window_scales=2),
+}
+each_kind = pytest.mark.parametrize("kind", BLOCKS)
+
+
+@pytest.fixture(autouse=True)
+def _small_shares(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(side_by_side, "FEWEST_ROWS", 1)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.set_num_threads(before)
+
+
+def make(kind: str = "amanet") -> Network:
+    torch.manual_seed(0)
+    network = Network(NetworkConfig(width=12, block=BLOCKS[kind]), LAYOUT, num_classes=5, num_bodies=2)
+    for norm in network.modules():
+        if isinstance(norm, BatchNorm):
+            nn.init.normal_(norm.weight, 1.0, 0.3)
+    return network
+
+
+def draw(*, alone: int = 0) -> tuple[Tensor, Tensor]:
+    """Three clips, so many of which hold one body alone."""
+    joints = torch.randn(3, 2, 14, LAYOUT.num_joints, 3, generator=torch.Generator().manual_seed(1))
+    joints[:alone, 1] = 0
+    return joints, joints.any(-1)
+
+
+def step(network: Network, threads: int, *, alone: int = 0) -> dict[str, Tensor]:
+    """Logits, gradients and running statistics of a step on so many threads; of absent joints, rounding chooses among equal maxima."""
+    torch.set_num_threads(threads)
+    joints, present = draw(alone=alone)
+    logits = network(joints.requires_grad_(), present)
+    F.cross_entropy(logits, torch.arange(3)).backward()
+    assert joints.grad is not None
+    gradients = {f"of {name}": weight.grad for name, weight in network.named_parameters() if weight.grad is not None}
+    return {"logits": logits.detach(), "of joints": joints.grad[present], **dict(network.named_buffers()), **gradients}
+
+
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-9) -> None:
+    assert found.keys() == expected.keys()
+    for name, each in expected.items():
+        torch.testing.assert_close(found[name], each, rtol=tolerance, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@each_kind
+@pytest.mark.parametrize("alone", [0, 2])
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_training_step_is_that_of_one_thread(kind: str, alone: int, threads: int, recompute: bool) -> None:
+    alone_on_one, shared_out = make(kind), make(kind)
+    shared_out.recompute = recompute
+    assert_same(step(shared_out, threads, alone=alone), step(alone_on_one, 1, alone=alone))
+
+
+@each_kind
+def test_a_step_in_evaluation_is_that_of_one_thread(kind: str) -> None:
+    assert_same(step(make(kind).eval(), 2), step(make(kind).eval(), 1))
+
+
+@each_kind
+def test_inference_is_that_of_one_thread(kind: str) -> None:
+    network, logits = make(kind).eval(), list[Tensor]()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        with torch.inference_mode():
+            logits.append(network(*draw(alone=1)))
+    torch.testing.assert_close(logits[1:], logits[:1] * 2, rtol=1e-9, atol=1e-9)
+
+
+def test_results_do_not_hang_on_who_is_faster() -> None:
+    first = step(make(), 3)
+    for _ in range(3):
+        assert_same(step(make(), 3), first, tolerance=0)
+
+
+def test_the_work_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, list[int]] = {}
+    whole = Network._pool_together
+
+    def watch(self: Network, features: Tensor, shared: object) -> Tensor:
+        seen.setdefault(threading.current_thread().name, []).append(len(features))
+        return whole(self, features, shared)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(Network, "_pool_together", watch)
+    step(make(), 3)
+    assert list(seen.values()) == [[2]] * 3
+    assert threading.current_thread().name not in seen
+
+
+def test_weights_that_do_not_learn_get_no_gradient() -> None:
+    network, whole = make(), make()
+    for each in (network, whole):
+        each.blocks[1].requires_grad_(False)
+    assert_same(step(network, 2), step(whole, 1))
+    assert all(weight.grad is None for weight in network.blocks[1].parameters())
+
+
+def test_who_counts_or_listens_sees_all_bodies() -> None:
+    counts, heard = list[int](), list[int]()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        network = make().eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(*draw())
+        counts.append(counter.get_total_flops())
+        network.blocks[2].register_forward_hook(lambda _, inputs, __: heard.append(len(inputs[0])))
+        network(*draw())
+    assert counts[0] == counts[1] > 0
+    assert heard == [6, 6]
+
+
+def test_an_error_in_one_thread_reaches_the_caller_and_leaves_the_next_step_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Network._pool_together
+
+    def fail(self: Network, features: Tensor, shared: object) -> Tensor:
+        if torch.equal(features, last):
+            raise MemoryError("no memory for this one")
+        return whole(self, features, shared)  # pyright: ignore[reportArgumentType]
+
+    network = make()
+    torch.set_num_threads(2)
+    last = network._enter(*draw())[0][3:]
+    expected = step(make(), 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Network, "_pool_together", fail)
+        with pytest.raises(MemoryError, match="no memory for this one"):
+            network(*draw())
+    assert_same(step(make(), 2), expected, tolerance=0)
+
+
+def test_threads_made_later_have_pytorchs_number() -> None:
+    step(make(), 3)
+    found: list[int] = [torch.get_num_threads()]
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert found == [3, 3]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_starts_its_own_threads() -> None:
+    step(make(), 2)
+    child = os.fork()
+    if not child:
+        os._exit(side_by_side._pool.cache_info().currsize)
+    assert os.waitpid(child, 0)[1] == 0
+    assert side_by_side._pool.cache_info().currsize == 1
