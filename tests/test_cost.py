@@ -13,6 +13,7 @@ import torch
 from amanet.cost import PEAK_RESET, cost, count_operations, report
 from amanet.errors import ExperimentError, LayoutError
 from amanet.model import BlockConfig, Network, NetworkConfig
+from amanet.model.pieces import NUMBERS_AT_ONCE
 from amanet.skeleton import load_layout
 from amanet.skeleton.layout import LAYOUT_FOLDER
 
@@ -31,7 +32,8 @@ def aligned(numbers: int) -> int:
 def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int, group: int, windows: tuple[int, ...]) -> int:
     """Operations of a forward pass of one clip through AMANet without DP, added up from the equations.
 
-    Where two linear maps in a row are one, the product of their weights counts too; so do the keys that fill up a register, masked.
+    Where two linear maps in a row are one, the product of their weights counts too; so do the keys that fill up a register, masked, and
+    the frames that the last window of a piece shares with the first of the next.
     """
     total, length = 0, frames
     for block, (wide, out) in enumerate(((3, width), (width, 2 * width), (2 * width, 4 * width))):
@@ -43,7 +45,7 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
         if wide < middle:  # V widens: the features and a channel of ones are mixed, and mapped after it
             beside = aligned(wide + 1)
             sfem += product(beside, wide, beside) + product(tokens, beside, beside + middle) + product(tokens, joints, 2 * beside)
-            sfem += product(middle, middle, beside)
+            sfem += product(middle, middle, wide)
         else:
             sfem += product(wide, wide, wide) + product(tokens, wide, wide + middle) + product(tokens, joints, wide + middle)
         grouped = bodies * ceil(length / group) * group * joints
@@ -61,16 +63,18 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
         for window in windows:
             window_tokens = kept_tokens * window
             keys = aligned(window * joints)
-            past_the_end = bodies * (ceil(keys / joints) - 1) * joints
+            piece = max(1, NUMBERS_AT_ONCE // (keys * max(keys, inner)))  # windows whose maps are made together
+            pieces = [min(piece, kept - start) for start in range(0, kept, piece)]
+            mapped_tokens = bodies * joints * sum((each - 1) * stride + ceil(keys / joints) for each in pieces)
             last = bodies * min(length, window - 1) * joints
+            beside = aligned(wide + 1)
+            stfem += product(inner, inner, beside)
             if wide < inner:
-                beside = aligned(wide + 1)
-                stfem += product(beside, wide, beside) + product(inner, inner, beside)
-                stfem += product(tokens + past_the_end, beside, beside + inner)
+                stfem += product(beside, wide, beside) + product(mapped_tokens, wide + 1, beside + inner)
                 stfem += product(window_tokens, keys, 2 * beside) + product(window_tokens, beside, inner)
             else:
-                stfem += product(wide, wide, wide) + product(1, wide, wide) + product(last, wide, 1) + product(inner, inner, wide)
-                stfem += product(tokens + past_the_end, wide, wide + 2 * inner) + product(window_tokens, keys, wide + inner)
+                stfem += product(wide, wide, wide) + product(1, wide, wide) + product(last, wide, 1)
+                stfem += product(mapped_tokens, wide + 1, wide + 2 * inner) + product(window_tokens, keys, wide + inner)
             stfem += product(kept_tokens, window * inner, out)
         total += sfem + ff + jf + 2 * ms_tcn + stfem
         length = kept

@@ -110,6 +110,21 @@ def test_the_work_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threading.current_thread().name not in seen
 
 
+def test_threads_that_have_no_body_divide_the_operations_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side_by_side, "MOST_THREADS", 2)
+    seen: list[int] = []
+    whole = Network._pool_together
+
+    def watch(self: Network, features: Tensor, shared: object) -> Tensor:
+        seen.append(torch.get_num_threads())
+        return whole(self, features, shared)  # pyright: ignore[reportArgumentType]
+
+    expected = step(make(), 1)
+    monkeypatch.setattr(Network, "_pool_together", watch)
+    assert_same(step(make(), 5), expected)
+    assert seen == [2, 2]
+
+
 def test_weights_that_do_not_learn_get_no_gradient() -> None:
     network, whole = make(), make()
     for each in (network, whole):
@@ -168,4 +183,4 @@ def test_a_fork_starts_its_own_threads() -> None:
     if not child:
         os._exit(side_by_side._pool.cache_info().currsize)
     assert os.waitpid(child, 0)[1] == 0
-    assert side_by_side._pool.cache_info().currsize == 1
+    assert side_by_side._pool.cache_info().currsize

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from amanet.model.attention import Features, GraphJoins, Mapped
 from amanet.model.graph_conv import G3D, MSGCN
-from amanet.model.normalisation import finish
+from amanet.model.normed_sum import finish
 from amanet.model.sfem import SFEM
 from amanet.model.stfem import STFEM
 from amanet.model.temporal_conv import MSTCN

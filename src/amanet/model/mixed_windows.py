@@ -5,6 +5,7 @@ no (token, token) tensor of a whole batch.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,6 +37,7 @@ class WindowOptions:
         stride: frames from one window's start to the next.
         joints: of a frame.
         width: d of the softmax.
+        filled: channels of the features and of ones beside them; zeros follow.
         widths: channels of queries, of values, and of mapped values where they are mapped before they are mixed.
         inside: whether the graph is added to the scores, else to the correlations after the softmax.
         eps: of the BN.
@@ -45,6 +47,7 @@ class WindowOptions:
     stride: int
     joints: int
     width: int
+    filled: int
     widths: tuple[int, ...]
     inside: bool
     eps: float
@@ -63,9 +66,8 @@ class WindowOptions:
 def mix_windows(
     features: Frames,
     unseen: Float[Tensor, "clip_body last_frame joint"] | None,
-    weight: Float[Tensor, "all_channels channel"],
-    bias: Float[Tensor, " all_channels"],
-    expand: Float[Tensor, "value_channel channel"] | None,
+    weight: Float[Tensor, "all_channels padded_channel"],
+    expand: Float[Tensor, "value_channel padded_channel"] | None,
     graph: Float[Tensor, "token token"],
     norm: BatchNorm,
     collapse: Float[Tensor, "out value_channel window_frame 1"],
@@ -74,20 +76,49 @@ def mix_windows(
 ) -> Float[Tensor, "clip_body window joint out"]:
     """STFEM up to the collapsed windows, ``Conv(ReLU(BN(Correlations @ mapped) + value))`` in each window of frames.
 
-    The features are keys; queries, values and mapped values are one linear map of them, below each other in ``weight``. With a map that is
-    to ``expand`` what was mixed, there are no mapped values, and the features are mixed instead. Zeros stand for the frames past the last,
-    whose scores are the query's of ``unseen``, which holds the frames that such a window can begin with; without it they are zero.
+    Beside the features stands a channel of ones (:func:`~amanet.model.attention.with_ones`), and zeros past the last frame. As many of
+    these channels as queries have are keys; queries, values and mapped values are one linear map of them, below each other in ``weight``.
+    With a map that is to ``expand`` what was mixed, there are no mapped values, and the keys are mixed instead. Keys past the last frame,
+    which are zero, get the query's score of ``unseen``, which holds the frames that such a window can begin with; without it they get zero.
     ``shift`` is added to the collapsed windows. In training the tokens are kept once, as the BN's input; in evaluation not at all.
     """
-    padded = F.pad(features, (0, 0, 0, 0, 0, options.padding))
     taps = collapse[..., 0].permute(2, 1, 0).flatten(0, 1)
     counted = counted_bodies(features)
+    if not norm.training and not torch.is_grad_enabled():
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        affine = Affine(norm.weight, norm.bias, norm.running_mean, norm.running_var, options.eps)
+        return _evaluate(features, unseen, weight, expand, graph, affine, taps, shift, counted.copies, options)
     statistics = None if norm.training else (norm.running_mean, norm.running_var)
     collapsed, mean, variance = _MixWindows.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        padded, weight, bias, unseen, expand, graph, norm.weight, norm.bias, taps, shift, counted, statistics, options
+        features, unseen, weight, expand, graph, norm.weight, norm.bias, taps, shift, counted, statistics, options
     )
     if norm.training:
         norm.track(mean, variance, float(counted.bodies * collapsed.shape[1] * len(graph)))
+    return collapsed
+
+
+def _evaluate(
+    features: Frames,
+    unseen: Tensor | None,
+    weight: Tensor,
+    expand: Tensor | None,
+    graph: Tensor,
+    affine: Affine,
+    taps: Tensor,
+    shift: Tensor | None,
+    copies: Copies,
+    options: WindowOptions,
+) -> Float[Tensor, "clip_body window joint out"]:
+    """A piece goes from its linear maps to the collapsed windows, and none of what is between them is kept."""
+    whole = _WindowSweep(_pad(features, weight, options), unseen, expand, graph, copies, options)
+    collapsed = features.new_empty(*whole.shape, options.joints, taps.shape[-1])
+    for piece in whole.pieces():
+        sweep = whole.only(piece)
+        sweep.over(_map(sweep.padded, weight, options))
+        mixed = scratch("tokens", (*sweep.shape, options.tokens, options.widths[1]), features)
+        sweep.mix(mixed, counts=False)
+        sweep.collapse(mixed, affine, taps, shift, collapsed[piece])
     return collapsed
 
 
@@ -96,29 +127,27 @@ class _MixWindows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        padded, weight, bias, unseen, expand, graph, gain, offset, taps, shift, counted, statistics, options = inputs
-        maps = _map(padded, weight, bias, options)
-        sweep = _WindowSweep(padded, maps, unseen, expand, graph, counted.copies, options)
-        # Without gradients to come, one piece of tokens is enough at a time.
-        keeps = statistics is None or any(ctx.needs_input_grad)
-        mixed: Tokens | None = padded.new_empty(*sweep.shape, options.tokens, options.widths[1]) if keeps else None
-        mean, variance = statistics or sweep.mix(mixed)
-        affine = Affine(gain, offset, mean, variance, options.eps)
-        collapsed = sweep.collapse(mixed, affine, taps, shift, mixes=statistics is not None)
-        if keeps:
-            ctx.save_for_backward(padded, weight, unseen, expand, graph, gain, offset, taps, mixed, mean, variance, *maps)
-            ctx.options, ctx.counted, ctx.training = options, counted, statistics is None
+        features, unseen, weight, expand, graph, gain, offset, taps, shift, counted, statistics, options = inputs
+        padded = _pad(features, weight, options)
+        maps = _map(padded, weight, options)
+        sweep = _WindowSweep(padded, unseen, expand, graph, counted.copies, options).over(maps)
+        mixed = padded.new_empty(*sweep.shape, options.tokens, options.widths[1])
+        mean, variance = sweep.mix(mixed, counts=statistics is None) or statistics
+        collapsed = padded.new_empty(*sweep.shape, options.joints, taps.shape[-1])
+        sweep.collapse(mixed, Affine(gain, offset, mean, variance, options.eps), taps, shift, collapsed)
+        ctx.save_for_backward(padded, unseen, weight, expand, graph, gain, offset, taps, mixed, mean, variance, *maps)
+        ctx.channels, ctx.options, ctx.counted, ctx.training = features.shape[3], options, counted, statistics is None
         ctx.mark_non_differentiable(mean, variance)
         return collapsed, mean, variance
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        padded, weight, unseen, expand, graph, gain, offset, taps, mixed, mean, variance, *maps = ctx.saved_tensors
-        sweep = _WindowSweep(padded, maps, unseen, expand, graph, ctx.counted.copies, ctx.options)
+        padded, unseen, weight, expand, graph, gain, offset, taps, mixed, mean, variance, *maps = ctx.saved_tensors
+        sweep = _WindowSweep(padded, unseen, expand, graph, ctx.counted.copies, ctx.options).over(maps)
         affine = Affine(gain, offset, mean, variance, ctx.options.eps)
         of_collapsed = gradients[0].contiguous()
-        found = _Gradients(padded, maps, unseen, expand, sweep.bias if ctx.needs_input_grad[5] else None)
+        found = _Gradients(sweep, maps, learns_graph=ctx.needs_input_grad[4])
         of_normed, of_taps, sums = sweep.collapse_backward(mixed, affine, taps, of_collapsed, found)
         of_offset, of_gain = sums.to(mean.dtype)
         first, second = add_up((of_offset, of_gain))
@@ -126,52 +155,56 @@ class _MixWindows(torch.autograd.Function):
         rows = float(ctx.counted.bodies * sweep.shape[1] * ctx.options.tokens)
         moved = affine.backward(first, second, rows) if ctx.training else (torch.zeros_like(first), torch.zeros_like(first))
         sweep.mix_backward(mixed, affine, moved, of_normed, found)
-        of_weight, of_bias = _map_backward(found, padded, weight, ctx.options)
+        of_weight = _map_backward(found, padded, weight, ctx.options)
+        of_features = found.key[:, : sweep.frames, :, : ctx.channels]
         of_graph = None if found.graph is None else found.graph[:, : ctx.options.tokens]
-        of_shift = of_collapsed.sum((0, 1, 2)) if ctx.needs_input_grad[9] else None
+        of_shift = of_collapsed.sum((0, 1, 2)) if ctx.needs_input_grad[8] else None
         of_norm = of_gain * affine.deviation, of_offset
-        return found.padded, of_weight, of_bias, found.unseen, found.expand, of_graph, *of_norm, of_taps, of_shift, None, None, None
+        return of_features, found.unseen, of_weight, found.expand, of_graph, *of_norm, of_taps, of_shift, None, None, None
 
 
 class _Gradients:
     """What the windows add up, piece by piece."""
 
-    def __init__(
-        self, padded: Frames, maps: Sequence[Maps], unseen: Tensor | None, expand: Tensor | None, graph: Float[Tensor, "token key"] | None
-    ) -> None:
-        self.padded, self.maps = torch.zeros_like(padded), [torch.zeros_like(each) for each in maps]
-        self.query, self.value, self.mapped = _three(self.maps, self.padded)
-        self.unseen = None if unseen is None else torch.zeros_like(unseen)
-        self.expand = None if expand is None else torch.zeros_like(expand)
-        self.graph = None if graph is None else torch.zeros_like(graph)
+    def __init__(self, sweep: "_WindowSweep", maps: Sequence[Maps], *, learns_graph: bool) -> None:
+        self.key, self.maps = sweep.key.new_zeros(sweep.key.shape), [torch.zeros_like(each) for each in maps]
+        self.query, self.value, self.mapped = _three(self.maps, self.key)
+        self.unseen = None if sweep.unseen is None else torch.zeros_like(sweep.unseen)
+        self.expand = None if sweep.expand is None else torch.zeros_like(sweep.expand)
+        self.graph = torch.zeros_like(sweep.bias) if learns_graph else None
 
 
-def _three(maps: Sequence[Maps], padded: Frames) -> tuple[Maps, Maps, Maps]:
-    """Queries, values, and what is mixed: mapped values, or the features."""
+def _three(maps: Sequence[Maps], key: Frames) -> tuple[Maps, Maps, Maps]:
+    """Queries, values, and what is mixed: mapped values, or the keys."""
     query, value, *mapped = maps
-    return query, value, mapped[0] if mapped else padded
+    return query, value, mapped[0] if mapped else key
 
 
-def _map(padded: Frames, weight: Tensor, bias: Tensor, options: WindowOptions) -> list[Maps]:
-    """Queries, values and mapped values, each in memory of its own; zero in the padding."""
-    rows, maps = padded.flatten(0, 2), list[Tensor]()
-    for part, shift in zip(weight.split(options.widths), bias.split(options.widths), strict=True):
-        mapped = torch.addmm(shift, rows, part.t()).view(*padded.shape[:3], -1)
-        mapped[:, padded.shape[1] - options.padding :] = 0
-        maps.append(mapped)
-    return maps
+def _pad(features: Frames, weight: Tensor, options: WindowOptions) -> Maps:
+    """The features, a channel of ones and channels of zeros up to what the maps take, and frames of zeros past the last."""
+    bodies, frames, joints, channels = features.shape
+    padded = features.new_empty(bodies, frames + options.padding, joints, weight.shape[1])
+    padded[:, :frames, :, :channels] = features
+    padded[:, :frames, :, channels] = 1
+    padded[:, :frames, :, channels + 1 :] = 0
+    padded[:, frames:] = 0
+    return padded
 
 
-def _map_backward(found: _Gradients, padded: Frames, weight: Tensor, options: WindowOptions) -> tuple[Tensor, Tensor]:
-    """Gradients of the weight and of the bias; that of the padded features is added to what was found."""
-    of_weight, of_bias = torch.empty_like(weight), list[Tensor]()
+def _map(padded: Frames, weight: Tensor, options: WindowOptions) -> list[Maps]:
+    """Queries, values and mapped values, each in memory of its own."""
+    rows, maps = padded.flatten(0, 2)[:, : options.filled], weight[:, : options.filled].split(options.widths)
+    return [torch.mm(rows, part.t()).view(*padded.shape[:3], -1) for part in maps]
+
+
+def _map_backward(found: _Gradients, padded: Frames, weight: Tensor, options: WindowOptions) -> Tensor:
+    """Gradient of the weight; that of the keys, which are channels of the padded features, is added to what was found."""
+    of_weight, channels = torch.empty_like(weight), found.key.shape[-1]
     for of_map, part, of_part in zip(found.maps, weight.split(options.widths), of_weight.split(options.widths), strict=True):
-        of_map[:, padded.shape[1] - options.padding :] = 0
         rows = of_map.flatten(0, 2)
-        found.padded.flatten(0, 2).addmm_(rows, part)
+        found.key.flatten(0, 2).addmm_(rows, part[:, :channels])
         torch.mm(rows.t(), padded.flatten(0, 2), out=of_part)
-        of_bias.append(rows.sum(0))
-    return of_weight, torch.cat(of_bias)
+    return of_weight
 
 
 class _WindowSweep:
@@ -186,15 +219,14 @@ class _WindowSweep:
     def __init__(
         self,
         padded: Frames,
-        maps: Sequence[Maps],
         unseen: Tensor | None,
         expand: Tensor | None,
         graph: Tensor,
         copies: Copies,
         options: WindowOptions,
     ) -> None:
-        self.key, self.unseen, self.expand, self.copies, self.options = padded, unseen, expand, copies.to(padded.dtype), options
-        self.query, self.value, self.mapped = _three(maps, padded)
+        self.padded, self.key = padded, padded[..., : options.widths[0]]
+        self.unseen, self.expand, self.copies, self.options = unseen, expand, copies.to(padded.dtype), options
         self.keys = aligned(options.tokens)
         masked = self.keys - options.tokens
         self.bias = F.pad(graph if options.inside else torch.zeros_like(graph), (0, masked), value=-torch.inf)
@@ -202,35 +234,50 @@ class _WindowSweep:
         self.frames = padded.shape[1] - options.padding
         self.shape = len(padded), (self.frames - 1) // options.stride + 1
 
-    def mix(self, mixed: Tokens | None) -> tuple[Tensor, Tensor]:
-        """Writes the tokens that BN is to see; returns their mean and variance over all bodies of the batch."""
-        assert mixed is not None
+    def over(self, maps: Sequence[Maps]) -> "_WindowSweep":
+        """With these maps of the padded frames."""
+        self.query, self.value, self.mapped = _three(maps, self.key)
+        return self
+
+    def only(self, piece: Tile) -> "_WindowSweep":
+        """The windows of one piece, as a sweep that has no maps yet."""
+        bodies, windows = piece
+        part = copy(self)
+        first, number = windows.start * self.options.stride, windows.stop - windows.start
+        frames = slice(first, first + (number - 1) * self.options.stride + 1 + self.options.padding)
+        part.padded, part.key = self.padded[bodies, frames], self.key[bodies, frames]
+        part.unseen = None if self.unseen is None else self.unseen[bodies]
+        part.frames, part.shape = self.frames - first, (len(part.key), number)
+        return part
+
+    def mix(self, mixed: Tokens, *, counts: bool) -> tuple[Tensor, Tensor] | None:
+        """Writes the tokens that BN is to see; returns their mean and variance over all bodies of the batch, if it ``counts``."""
         moments: Moments | None = None
-        for piece in self._pieces():
+        for piece in self.pieces():
             part = mixed[piece]
             self._mix(piece, part)
             moments = Moments(part[0, 0, 0]) if moments is None else moments
-            moments.add(part, self.copies[piece[0]])
+            if counts:
+                moments.add(part, self.copies[piece[0]])
         assert moments is not None
-        return Moments.joined(everyone(moments))
+        return Moments.joined(everyone(moments)) if counts else None
 
     def collapse(
-        self, mixed: Tokens | None, affine: Affine, taps: Tensor, shift: Tensor | None, *, mixes: bool
-    ) -> Float[Tensor, "clip_body window joint out"]:
-        """The collapsed windows; it ``mixes`` first where nobody has."""
-        collapsed = taps.new_empty(*self.shape, self.options.joints, taps.shape[-1])
-        for piece in self._pieces():
-            rows = collapsed[piece]
-            shape = *rows.shape[:2], self.options.tokens, self.options.widths[1]
-            part = scratch("tokens", shape, rows) if mixed is None else mixed[piece]
-            if mixes:
-                self._mix(piece, part)
-            active = self._activate(piece, part, affine).flatten(0, 2).flatten(1)
+        self,
+        mixed: Tokens,
+        affine: Affine,
+        taps: Tensor,
+        shift: Tensor | None,
+        collapsed: Float[Tensor, "clip_body window joint out"],
+    ) -> None:
+        """Writes the collapsed windows."""
+        for piece in self.pieces():
+            rows = collapsed[piece].flatten(0, 2)
+            active = self._activate(piece, mixed[piece], affine).flatten(0, 2).flatten(1)
             if shift is None:
-                torch.mm(active, taps, out=rows.flatten(0, 2))
+                torch.mm(active, taps, out=rows)
             else:
-                torch.addmm(shift, active, taps, out=rows.flatten(0, 2))
-        return collapsed
+                torch.addmm(shift, active, taps, out=rows)
 
     def collapse_backward(
         self,
@@ -243,7 +290,7 @@ class _WindowSweep:
         """Gradients of the normalised tokens and of the taps, and the sums that BN's needs. That of the values is added to those found."""
         of_normed, of_taps = torch.empty_like(mixed), torch.zeros_like(taps)
         sums = mixed.new_zeros((2, mixed.shape[-1]), dtype=torch.float64)
-        for piece in self._pieces():
+        for piece in self.pieces():
             rows = of_collapsed[piece].flatten(0, 2)
             active = self._activate(piece, mixed[piece], affine)
             of_taps.addmm_(active.flatten(0, 2).flatten(1).t(), rows)
@@ -256,7 +303,7 @@ class _WindowSweep:
 
     def mix_backward(self, mixed: Tokens, affine: Affine, moved: tuple[Tensor, Tensor], of_normed: Tokens, found: _Gradients) -> None:
         """Adds the gradients of what the tokens were mixed of."""
-        for piece in self._pieces():
+        for piece in self.pieces():
             attention, gradient = self._attend(piece), scratch("of_mixed", mixed[piece].shape, mixed)
             seen = of_normed[piece], mixed[piece], self.copies[piece[0]]
             run(window_loops.normalise_backward, *seen, *moved, affine.scale, gradient)
@@ -266,14 +313,14 @@ class _WindowSweep:
                 found.expand.addmm_(gradient.flatten(0, 1).t(), attention.mix().flatten(0, 1))
                 gradient = gradient @ self.expand
             *of_tokens, of_scores = attention.gradients(gradient, found.graph)
-            for total, part in zip((found.query, found.padded, found.mapped), of_tokens, strict=True):
-                tokens = part.unflatten(0, mixed[piece].shape[:2])
-                run(window_loops.add_back, tokens, *self._place(piece), self.options.window, total[piece[0]])
             for frames, block in self._past_the_end(piece, of_scores):
                 assert found.unseen is not None
                 found.unseen[piece[0], frames] += block.sum(-1).unflatten(1, (-1, self.options.joints))
+            for total, part in zip((found.query, found.key, found.mapped), of_tokens, strict=True):
+                tokens = part.unflatten(0, mixed[piece].shape[:2])
+                run(window_loops.add_back, tokens, *self._place(piece), self.options.window, total[piece[0]])
 
-    def _pieces(self) -> Iterator[Tile]:
+    def pieces(self) -> Iterator[Tile]:
         """Bodies and windows of each piece."""
         return tiles(self.shape, tile_shape(self.shape, at_once(self.keys * max(self.keys, self.options.widths[1]))))
 

@@ -66,6 +66,12 @@ def apply(features: Rows, affine: Affine, residual: Rows | None, output: Rows, a
     run(_apply, _flat(features), affine.scale, affine.shift, added, written, activates)
 
 
+def finish(features: Rows, shift: Float[Tensor, " channel"] | None, residual: Rows | None, activates: bool) -> None:
+    """Adds a shift and the residual, and takes the ReLU, in place."""
+    rows = _flat(features)
+    run(_finish, rows, shift, None if residual is None else residual.to(rows.dtype).reshape(rows.shape), activates)
+
+
 def gradient_sums(gradient: Rows, output: Rows | None, features: Rows, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Sums of the gradient behind the ReLU, and of its product with the centred features."""
     sums = mean.new_zeros((2, len(mean)), dtype=torch.float64)
@@ -135,6 +141,20 @@ def _apply(features, scale, shift, residual, output, activates):
             if residual is not None:
                 found += residual[row, channel]
             output[row, channel] = zero if activates and found < zero else found
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _finish(features, shift, residual, activates):
+    zero = features.dtype.type(0)
+    for row in range(len(features)):
+        for channel in range(features.shape[1]):
+            found = features[row, channel]
+            if shift is not None:
+                found += shift[channel]
+            if residual is not None:
+                found += residual[row, channel]
+            features[row, channel] = zero if activates and found < zero else found
 
 
 @njit(cache=True, nogil=True)

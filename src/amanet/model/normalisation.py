@@ -15,7 +15,7 @@ from torch.distributed import ReduceOp, all_reduce, is_available, is_initialized
 from torch.nn import functional as F
 
 from amanet.model.affine import Affine
-from amanet.model.normed_sum import joins_what_follows, normalise, normalise_by, sweeps_over
+from amanet.model.normed_sum import finish, joins_what_follows, normalise, normalise_by, sweeps_once, sweeps_over
 from amanet.model.shared_bodies import SharedBodies, all_bodies
 from amanet.model.side_by_side import leads
 
@@ -72,7 +72,7 @@ class BatchNorm(nn.BatchNorm1d):
         """The normalised input, plus a residual, through a ReLU if it ``activates``."""
         if self.synchronises():
             return finish(self._forward_synchronised(input), residual, activates=activates)
-        if not self.training and joins_what_follows(input):
+        if not self.training and sweeps_once(input):
             return self._apply_running(input, residual, activates=activates)
         if self.training and sweeps_over(input):
             return self._sweep(input, _shared(), residual, activates=activates)
@@ -158,17 +158,6 @@ class BatchNorm(nn.BatchNorm1d):
         return output.reshape(input.shape)
 
 
-def finish(
-    normed: Float[Tensor, "*batch channel"], residual: Float[Tensor, "*batch channel"] | None = None, *, activates: bool = False
-) -> Float[Tensor, "*batch channel"]:
-    """What follows a BN: a residual is added, and a ReLU taken; in place where no gradient is asked for."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        normed = normed if residual is None else normed + residual
-        return F.relu(normed) if activates else normed
-    normed = normed if residual is None else normed.add_(residual)
-    return F.relu_(normed) if activates else normed
-
-
 class NormedLinear(nn.Sequential):
     """A linear map and BN; in evaluation BN is a part of the map."""
 
@@ -193,7 +182,8 @@ def map_and_normalise(
 ) -> Float[Tensor, "*batch mapped_channel"]:
     """A linear map, BN, and what follows it."""
     if norm.folds(features):
-        return finish(F.linear(features, *norm.fold(weight, bias)), residual, activates=activates)
+        folded, shift = norm.fold(weight, bias)
+        return finish(F.linear(features, folded), residual, activates=activates, shift=shift)
     return norm(F.linear(features, weight, bias), residual, activates=activates)
 
 

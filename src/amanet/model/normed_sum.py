@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from amanet.model import norm_loops
 from amanet.model.affine import Affine, Copies
@@ -26,8 +27,13 @@ def sweeps_over(features: Tensor) -> bool:
     return not torch.compiler.is_compiling() and _sweeps(features) is not None
 
 
+def sweeps_once(features: Tensor) -> bool:
+    """Whether :func:`normalise_by` has a way: where no gradient is to come."""
+    return sweeps_over(features) and not torch.is_grad_enabled() and _looped(features)
+
+
 def joins_what_follows(features: Tensor) -> bool:
-    """Whether :func:`normalise_by` saves sweeps: without a gradient to come, on a GPU."""
+    """Whether it is best that BN is one sweep with what follows it, instead of a part of the map before it: on a GPU."""
     return runs_kernels(features) and not torch.is_grad_enabled()
 
 
@@ -39,6 +45,23 @@ def normalise_by(affine: Affine, features: Rows, residual: Rows | None = None, *
     output = torch.empty_like(features, dtype=_kind(features, residual))
     sweeps.apply(features, affine, residual, output, activates)
     return output
+
+
+def finish(normed: Rows, residual: Rows | None = None, *, activates: bool = False, shift: Float[Tensor, " channel"] | None = None) -> Rows:
+    """What follows a BN: a residual is added, and a ReLU taken; in place where no gradient is asked for.
+
+    A ``shift`` is what the BN still lacks where it is a part of the map before it.
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        normed = normed if shift is None else normed + shift
+        normed = normed if residual is None else normed + residual
+        return F.relu(normed) if activates else normed
+    if sweeps_once(normed) and normed.device.type == "cpu" and normed.is_contiguous():
+        norm_loops.finish(normed, shift, residual, activates)
+        return normed
+    normed = normed if shift is None else normed.add_(shift)
+    normed = normed if residual is None else normed.add_(residual)
+    return F.relu_(normed) if activates else normed
 
 
 def normalise(
@@ -63,6 +86,11 @@ def normalise(
         return output.to(_kind(features, residual)), mean, variance
     features = features.contiguous()
     return _Normalise.apply(features, weight, bias, eps, rows, copies, residual, activates)  # pyright: ignore[reportReturnType]
+
+
+def _looped(features: Tensor) -> bool:
+    """Whether loops on a CPU know this kind of number, or a GPU's kernels do."""
+    return features.device.type != "cpu" or features.dtype != torch.bfloat16
 
 
 def _sweeps(features: Tensor) -> ModuleType | None:

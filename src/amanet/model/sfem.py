@@ -20,7 +20,8 @@ from amanet.model.attention import (
     split_map,
     with_ones,
 )
-from amanet.model.normalisation import BatchNorm, finish
+from amanet.model.normalisation import BatchNorm
+from amanet.model.normed_sum import finish
 from amanet.skeleton import SkeletonLayout
 
 
@@ -74,27 +75,31 @@ class SFEM(nn.Module):
         self.register_buffer("graph", bone_graph(layout, frames=1))
 
     def forward(self, features: Features) -> Mapped:
-        value = F.linear(features, *self._maps()[2])
-        folds = self.norm.folds(features) and self.joins == "scores"  # correlations that sum to one pass the shift of BN on
-        theta, shift = self.norm.fold(self.theta.weight) if folds else (self.theta.weight, None)
+        weight, bias = self._maps()[2]
+        theta, shift = self.theta.weight, None
+        folds = self.norm.folds(features) and self.joins == "scores"
+        if folds:  # correlations that sum to one pass on what is added to every value
+            theta, shift = self.norm.fold(theta)
+            shift, bias = shift + theta @ bias + bias, torch.zeros_like(bias)
+        value = F.linear(features, weight, None if folds else bias)
         widens = self.widths[2] > self.widths[0] and self.heads == 1
-        mixed = self._mix_and_map(features, theta, shift) if widens else self._map_and_mix(features, value, theta, shift)
-        return finish(mixed, value, activates=True) if folds else self.norm(mixed, value, activates=True)
+        mixed = self._mix_and_map(features, (theta @ weight, theta @ bias)) if widens else self._map_and_mix(features, value, theta)
+        return finish(mixed, value, activates=True, shift=shift) if folds else self.norm(mixed, value, activates=True)
 
-    def _map_and_mix(self, features: Features, value: Mapped, theta: Tensor, shift: Tensor | None) -> Mapped:
+    def _map_and_mix(self, features: Features, value: Mapped, theta: Tensor) -> Mapped:
         """(P V) Theta = P (V Theta)."""
         query, key = self._query_and_key(features)
-        mapped = split_heads(F.linear(value, theta, shift), self.heads)
+        mapped = split_heads(F.linear(value, theta), self.heads)
         return join_heads(attend(query, key, mapped, self.weight * self.graph, self.joins), self.heads)
 
-    def _mix_and_map(self, features: Features, theta: Tensor, shift: Tensor | None) -> Mapped:
+    def _mix_and_map(self, features: Features, mapped: Map) -> Mapped:
         """(P (x W + b)) Theta = (P [x, 1]) ([W; b] Theta), the smaller work where V widens the features."""
-        query, key, value = (of_ones(each) for each in self._maps())
+        query, key, _ = (of_ones(each) for each in self._maps())
         beside = with_ones(features)
         found = F.linear(beside, key.t() @ query)
         beside = beside.to(found.dtype)
         mixed = attend(found, beside, beside, self.weight * self.graph, self.joins, width=len(query))
-        return F.linear(mixed, theta @ value, shift)
+        return F.linear(mixed, of_ones(mapped))
 
     def correlations(self, features: Features, weight: float | None = None) -> Float[Tensor, "clip_body group joint joint"]:
         """The fused correlation matrix of every frame (Fig. 8), one a head; ``weight`` stands in for alpha."""

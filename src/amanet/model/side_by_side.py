@@ -29,6 +29,9 @@ Work = Callable[[Bodies, SharedBodies], Outputs]
 FEWEST_ROWS = 2048
 """Joints of frames that are worth a thread."""
 
+MOST_THREADS = 8
+"""Threads beside each other, as Python lets only one of them speak to PyTorch at a time; more cores divide their operations."""
+
 
 class _Meeting:
     """Where threads that share a batch show each other what they found."""
@@ -126,7 +129,7 @@ class _Compute(torch.autograd.Function):
 
 
 def _threads(features: Bodies) -> int:
-    return min(torch.get_num_threads(), len(features), features[..., 0].numel() // FEWEST_ROWS)
+    return min(torch.get_num_threads(), MOST_THREADS, len(features), features[..., 0].numel() // FEWEST_ROWS)
 
 
 def _shares(features: Bodies) -> list[slice]:
@@ -153,7 +156,7 @@ def _at_once(run: Callable[[Any], Found], shares: Sequence[Any]) -> list[Found]:
             meeting.barrier.abort()
             raise
 
-    pool = _pool(torch.get_num_threads())
+    pool = _pool(len(shares), torch.get_num_threads())
     futures: list[Future[Found]] = [pool.submit(copy_context().run, take_part, place) for place in range(len(shares))]
     wait(futures)
     errors = [error for each in futures if (error := each.exception()) is not None]
@@ -162,17 +165,18 @@ def _at_once(run: Callable[[Any], Found], shares: Sequence[Any]) -> list[Found]:
     return [each.result() for each in futures]
 
 
-def _be_one() -> None:
-    """Lets PyTorch's operations in this thread stay in it."""
+def _divide_by(threads: int) -> None:
+    """Lets PyTorch divide the operations of this thread by so many."""
     torch.get_num_threads()  # the first question sets the number that other threads begin with
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
 
 
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    pool = ThreadPoolExecutor(threads, "amanet", initializer=_be_one)
-    started = Barrier(threads)
-    wait([pool.submit(started.wait) for _ in range(threads)])
+@lru_cache(maxsize=4)
+def _pool(shares: int, threads: int) -> ThreadPoolExecutor:
+    """So many threads, which have the others between them."""
+    pool = ThreadPoolExecutor(shares, "amanet", initializer=_divide_by, initargs=(threads // shares,))
+    started = Barrier(shares)
+    wait([pool.submit(started.wait) for _ in range(shares)])
     torch.set_num_threads(threads)  # a thread sets the number of threads yet to come, too, which are none of ours
     return pool
 

@@ -96,23 +96,25 @@ class STFEM(nn.Module):
 
     def _mix_in_pieces(self, features: Features) -> Mapped:
         query, key, value = self._maps()
-        theta, expand, unseen = self.theta.weight, None, None
+        mapped, expand, unseen = self.theta.weight @ of_ones(value), None, None
         if self._widens():
-            features = with_ones(features)
-            expand = theta @ of_ones(value)
-            weights = [of_ones(key).t() @ of_ones(query), of_ones(value)]
-            biases = [features.new_zeros(sum(map(len, weights)))]
+            weights, expand = [of_ones(key).t() @ of_ones(query), of_ones(value)], mapped
         else:
+            weights = [of_ones(query_features(query, key)), of_ones(value), mapped]
             unseen = self._scores_of_zero(features[:, max(0, features.shape[1] - self.window + 1) :])
-            weights, biases = zip(query_features(query, key), value, (theta @ value[0], theta @ value[1]), strict=True)
-        widths = tuple(map(len, weights))
         options = WindowOptions(
-            self.window, self.stride, features.shape[2], self.widths[0], widths, inside=self.joins == "scores", eps=self.norm.eps
+            window=self.window,
+            stride=self.stride,
+            joints=features.shape[2],
+            width=self.widths[0],
+            filled=self.widths[0] + 1,
+            widths=tuple(map(len, weights)),
+            inside=self.joins == "scores",
+            eps=self.norm.eps,
         )
         folds = self.collapse_norm.folds(features)
         collapse, shift = self.collapse_norm.fold(self.collapse.weight) if folds else (self.collapse.weight, None)
-        graph = self.weight * self.graph
-        mixed = mix_windows(features, unseen, torch.cat(weights), torch.cat(biases), expand, graph, self.norm, collapse, shift, options)
+        mixed = mix_windows(features, unseen, torch.cat(weights), expand, self.weight * self.graph, self.norm, collapse, shift, options)
         return mixed if folds else self.collapse_norm(mixed)
 
     def _widens(self) -> bool:
