@@ -147,6 +147,15 @@ def test_who_counts_or_listens_sees_all_bodies() -> None:
     assert heard == [6, 6]
 
 
+def test_a_hook_of_a_weight_is_called_once() -> None:
+    network = make()
+    weight = network.blocks[1].get_parameter("path.ff.theta.weight")
+    expected = step(make(), 1)["of blocks.1.path.ff.theta.weight"]
+    weight.register_hook(lambda gradient: 2 * gradient)
+    found = step(network, 2)["of blocks.1.path.ff.theta.weight"]
+    torch.testing.assert_close(found, 2 * expected, rtol=1e-9, atol=1e-9)
+
+
 def test_an_error_in_one_thread_reaches_the_caller_and_leaves_the_next_step_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Network._pool_together
 

@@ -77,12 +77,16 @@ def leads() -> bool:
 
 
 def pays(network: nn.Module, features: Bodies) -> bool:
-    """Whether the bodies are best taken apart: on a CPU, where there is enough to do, and nobody listens to the modules or operations."""
+    """Whether the bodies are best taken apart: on a CPU, with enough to do, where nobody listens to modules, weights or operations."""
     if features.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return False
     if _threads(features) < 2 or _get_current_dispatch_mode() is not None:
         return False
-    return not any(each._forward_hooks or each._forward_pre_hooks or each._backward_hooks for each in network.modules())
+    return not any(map(_has_listeners, network.modules())) and not any(each._backward_hooks for each in network.parameters())
+
+
+def _has_listeners(module: nn.Module) -> bool:
+    return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
 
 
 def compute(work: Work, parameters: Sequence[Tensor], features: Bodies, bodies: SharedBodies) -> Outputs:
