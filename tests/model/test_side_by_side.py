@@ -25,7 +25,7 @@ each_kind = pytest.mark.parametrize("kind", BLOCKS)
 @pytest.fixture(autouse=True)
 def _small_shares(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = torch.get_num_threads()
-    monkeypatch.setattr(side_by_side, "FEWEST_ROWS", 1)
+    monkeypatch.setattr(side_by_side, "LEAST_WORK", 1)
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -123,6 +123,15 @@ def test_threads_that_have_no_body_divide_the_operations_of_others(monkeypatch: 
     monkeypatch.setattr(Network, "_pool_together", watch)
     assert_same(step(make(), 5), expected)
     assert seen == [2, 2]
+
+
+def test_a_small_network_stays_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(2)
+    features = torch.zeros(2, 3, LAYOUT.num_joints, 3)
+    blocks = make().blocks
+    assert side_by_side.pays(blocks, features)
+    monkeypatch.setattr(side_by_side, "LEAST_WORK", 1e9)
+    assert not side_by_side.pays(blocks, features)
 
 
 def test_weights_that_do_not_learn_get_no_gradient() -> None:

@@ -131,7 +131,7 @@ class Network(nn.Module):
     def _pool(self, features: Features, shared: SharedBodies | None = None) -> Float[Tensor, "clip_body wide_channel"]:
         if not side_by_side.pays(self.blocks, features) or any(norm.synchronises() for norm in batch_norms(self.blocks)):
             return self._pool_together(features, shared)
-        return side_by_side.compute(self._pool_share, list(self.blocks.parameters()), features, shared or all_bodies(features))
+        return side_by_side.compute(self._pool_share, self.blocks, features, shared or all_bodies(features))
 
     def _pool_share(self, features: Features, bodies: SharedBodies) -> Float[Tensor, "clip_body wide_channel"]:
         with counting_copies(bodies):

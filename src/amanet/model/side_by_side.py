@@ -26,8 +26,8 @@ Bodies = Float[Tensor, "clip_body frame joint channel"]
 Outputs = Float[Tensor, "clip_body out"]
 Work = Callable[[Bodies, SharedBodies], Outputs]
 
-FEWEST_ROWS = 2048
-"""Joints of frames that are worth a thread."""
+LEAST_WORK = 1.5e10
+"""Joints of frames times weights that are worth a thread; with less, what Python says to each thread takes longer."""
 
 MOST_THREADS = 8
 """Threads beside each other, as Python lets only one of them speak to PyTorch at a time; more cores divide their operations."""
@@ -80,7 +80,7 @@ def pays(network: nn.Module, features: Bodies) -> bool:
     """Whether the bodies are best taken apart: on a CPU, with enough to do, where nobody listens to modules, weights or operations."""
     if features.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return False
-    if _threads(features) < 2 or _get_current_dispatch_mode() is not None:
+    if _threads(network, features) < 2 or _get_current_dispatch_mode() is not None:
         return False
     return not any(map(_has_listeners, network.modules())) and not any(each._backward_hooks for each in network.parameters())
 
@@ -89,20 +89,20 @@ def _has_listeners(module: nn.Module) -> bool:
     return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
 
 
-def compute(work: Work, parameters: Sequence[Tensor], features: Bodies, bodies: SharedBodies) -> Outputs:
-    """The work on all bodies, each thread's share of them by itself. Gradients reach the features, and the parameters that are given."""
+def compute(work: Work, network: nn.Module, features: Bodies, bodies: SharedBodies) -> Outputs:
+    """The work on all bodies, each thread's share of them by itself. Gradients reach the features, and the weights of the network."""
+    shares = _shares(network, features)
     if torch.is_grad_enabled():
-        return _Compute.apply(work, bodies, features, *(each for each in parameters if each.requires_grad))  # pyright: ignore[reportReturnType]
-    return torch.cat(_at_once(lambda share: work(features[share], _part(bodies, share)), _shares(features)))
+        weights = [each for each in network.parameters() if each.requires_grad]
+        return _Compute.apply(work, bodies, shares, features, *weights)  # pyright: ignore[reportReturnType]
+    return torch.cat(_at_once(lambda share: work(features[share], _part(bodies, share)), shares))
 
 
 class _Compute(torch.autograd.Function):
     """Every thread keeps the graph of its own share."""
 
     @staticmethod
-    def forward(ctx: Any, work: Work, bodies: SharedBodies, features: Tensor, *parameters: Tensor) -> Tensor:
-        shares = _shares(features)
-
+    def forward(ctx: Any, work: Work, bodies: SharedBodies, shares: list[slice], features: Tensor, *parameters: Tensor) -> Tensor:
         def run(share: slice) -> tuple[Tensor, Tensor]:
             part = features[share].detach().requires_grad_(features.requires_grad)
             with torch.enable_grad():
@@ -129,16 +129,17 @@ class _Compute(torch.autograd.Function):
             of_features = torch.cat([of_part for of_part, *_ in by_share])  # pyright: ignore[reportArgumentType]
             by_share = [rest for _, *rest in by_share]
         of_parameters = [None if each[0] is None else torch.stack(each).sum(0) for each in zip(*by_share, strict=True)]
-        return None, None, of_features, *of_parameters
+        return None, None, None, of_features, *of_parameters
 
 
-def _threads(features: Bodies) -> int:
-    return min(torch.get_num_threads(), MOST_THREADS, len(features), features[..., 0].numel() // FEWEST_ROWS)
+def _threads(network: nn.Module, features: Bodies) -> int:
+    work = features[..., 0].numel() * sum(each.numel() for each in network.parameters())
+    return min(torch.get_num_threads(), MOST_THREADS, len(features), int(work / LEAST_WORK))
 
 
-def _shares(features: Bodies) -> list[slice]:
+def _shares(network: nn.Module, features: Bodies) -> list[slice]:
     """The bodies of each thread."""
-    threads = _threads(features)
+    threads = _threads(network, features)
     return [slice(start, stop) for start, stop in pairwise(len(features) * place // threads for place in range(threads + 1))]
 
 
