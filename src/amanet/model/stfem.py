@@ -23,8 +23,9 @@ from amanet.model.attention import (
     with_ones,
     works_in_pieces,
 )
-from amanet.model.mixed_windows import WindowOptions, mix_windows
+from amanet.model.mixed_windows import mix_windows
 from amanet.model.normalisation import BatchNorm
+from amanet.model.window_sweep import WindowOptions
 from amanet.model.windows import cut_windows
 from amanet.skeleton import SkeletonLayout
 

@@ -1,4 +1,4 @@
-"""What :mod:`amanet.model.mixed_windows` does to windows beside matrix products, as loops that numba compiles, each one sweep over memory.
+"""What :mod:`amanet.model.window_sweep` does to windows beside matrix products, as loops that numba compiles, each one sweep over memory.
 
 Tokens are (body, window, token, channel), token = frame of the window * joints + joint; keys may stand behind them. The first window begins
 at frame ``first``. What goes into the collapsing convolution, or comes out of its gradient, has the frames of a window beside each other:
