@@ -53,7 +53,7 @@ class Moments:
 
 
 def moments(features: Rows, copies: Copies | None, rows: float) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel, over all bodies of the batch."""
+    """Mean and variance of each channel, over all bodies of the batch, whose rows are counted on the way."""
     found = Moments(_flat(features)[0])
     found.add(features, copies)
     return Moments.joined(everyone(found))

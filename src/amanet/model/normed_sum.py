@@ -80,8 +80,8 @@ def normalise(
     The residual may be any view whose channels lie beside each other. Each body counts as often as there are ``copies`` of it; its
     gradient is the sum of theirs, so that only the means ask for their number. ``rows`` are those that count, in all.
     """
-    if features.device.type == "cpu" and torch.bfloat16 in (features.dtype, None if residual is None else residual.dtype):
-        wide = None if residual is None else residual.float()  # loops on a CPU know no bfloat16
+    if not _looped(features) or not (residual is None or _looped(residual)):
+        wide = None if residual is None else residual.float()
         output, mean, variance = normalise(features.float(), weight, bias, eps, rows, copies, wide, activates=activates)
         return output.to(_kind(features, residual)), mean, variance
     features = features.contiguous()
@@ -89,8 +89,8 @@ def normalise(
 
 
 def _looped(features: Tensor) -> bool:
-    """Whether loops on a CPU know this kind of number, or a GPU's kernels do."""
-    return features.device.type != "cpu" or features.dtype != torch.bfloat16
+    """Whether loops on a CPU know this kind of number; a GPU's kernels know all."""
+    return features.device.type != "cpu" or features.dtype in (torch.float32, torch.float64)
 
 
 def _sweeps(features: Tensor) -> ModuleType | None:
