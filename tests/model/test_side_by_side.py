@@ -184,6 +184,30 @@ def test_an_error_in_one_thread_reaches_the_caller_and_leaves_the_next_step_alon
     assert_same(step(make(), 2), expected, tolerance=0)
 
 
+@pytest.mark.timeout(60)
+def test_trainings_beside_each_other_do_not_wait_for_each_other() -> None:
+    """Each from a thread of its own, which share the threads of the bodies."""
+    expected = step(make(), 2)
+    found: list[dict[str, Tensor]] = []
+
+    def train() -> None:
+        torch.set_num_threads(2)
+        network = make()
+        for _ in range(3):
+            network.zero_grad()
+            network(*draw()).sum().backward()
+        found.append(step(make(), 2))
+
+    threads = [threading.Thread(target=train) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for each in found:
+        assert_same(each, expected, tolerance=0)
+    assert len(found) == len(threads)
+
+
 def test_threads_made_later_have_pytorchs_number() -> None:
     step(make(), 3)
     found: list[int] = [torch.get_num_threads()]

@@ -6,9 +6,9 @@ from typing import no_type_check
 import numpy as np
 import torch
 from jaxtyping import Float
-from numba import njit
 from torch import Tensor
 
+from amanet.compiled import compiled
 from amanet.model.affine import Affine, Copies
 from amanet.model.loops import run
 from amanet.model.side_by_side import everyone
@@ -107,7 +107,7 @@ def _counts(features: Rows, copies: Copies | None) -> Copies:
     return features.new_ones(len(features)) if copies is None else copies.to(features.dtype)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _add_moments(features, copies, rows_of_body, shift, sums):
     """Adds the sum of centred rows and that of their squares; returns how many rows they stand for."""
@@ -131,7 +131,7 @@ def _add_moments(features, copies, rows_of_body, shift, sums):
     return counted
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _apply(features, scale, shift, residual, output, activates):
     zero = output.dtype.type(0)
@@ -143,7 +143,7 @@ def _apply(features, scale, shift, residual, output, activates):
             output[row, channel] = zero if activates and found < zero else found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _finish(features, shift, residual, activates):
     zero = features.dtype.type(0)
@@ -157,7 +157,7 @@ def _finish(features, shift, residual, activates):
             features[row, channel] = zero if activates and found < zero else found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _add_gradients(gradient, output, features, mean, sums):
     channels = features.shape[1]
@@ -175,7 +175,7 @@ def _add_gradients(gradient, output, features, mean, sums):
         sums += part
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _gradients(gradient, output, features, of_features, of_residual, scale, offset, factor, copies, rows_of_body):
     zero = gradient.dtype.type(0)

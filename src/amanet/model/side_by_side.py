@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar, copy_context
 from functools import lru_cache
 from itertools import pairwise
-from threading import Barrier, BrokenBarrierError
+from threading import Barrier, BrokenBarrierError, Lock
 from typing import Any, TypeVar
 
 import torch
@@ -161,9 +161,12 @@ def _at_once(run: Callable[[Any], Found], shares: Sequence[Any]) -> list[Found]:
             meeting.barrier.abort()
             raise
 
-    pool = _pool(len(shares), torch.get_num_threads())
-    futures: list[Future[Found]] = [pool.submit(copy_context().run, take_part, place) for place in range(len(shares))]
-    wait(futures)
+    futures = _pool(len(shares), torch.get_num_threads()).start(take_part)
+    try:
+        wait(futures)
+    except BaseException:  # Ctrl-C
+        meeting.barrier.abort()
+        raise
     errors = [error for each in futures if (error := each.exception()) is not None]
     for error in sorted(errors, key=lambda error: isinstance(error, BrokenBarrierError)):
         raise error
@@ -176,14 +179,26 @@ def _divide_by(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+class _Pool:
+    """Threads for so many shares, which have PyTorch's other threads between them."""
+
+    def __init__(self, shares: int, threads: int) -> None:
+        self.shares = shares
+        self.lock = Lock()
+        self.executor = ThreadPoolExecutor(shares, "amanet", initializer=_divide_by, initargs=(threads // shares,))
+        started = Barrier(shares)
+        wait([self.executor.submit(started.wait) for _ in range(shares)])
+        torch.set_num_threads(threads)  # a thread sets the number of threads yet to come, too, which are none of ours
+
+    def start(self, take_part: Callable[[int], Found]) -> list[Future[Found]]:
+        """All shares of a batch before any of another, as shares that wait for each other must not wait for a thread behind others."""
+        with self.lock:
+            return [self.executor.submit(copy_context().run, take_part, place) for place in range(self.shares)]
+
+
 @lru_cache(maxsize=4)
-def _pool(shares: int, threads: int) -> ThreadPoolExecutor:
-    """So many threads, which have the others between them."""
-    pool = ThreadPoolExecutor(shares, "amanet", initializer=_divide_by, initargs=(threads // shares,))
-    started = Barrier(shares)
-    wait([pool.submit(started.wait) for _ in range(shares)])
-    torch.set_num_threads(threads)  # a thread sets the number of threads yet to come, too, which are none of ours
-    return pool
+def _pool(shares: int, threads: int) -> _Pool:
+    return _Pool(shares, threads)
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,10 +8,11 @@ at frame ``first``. What goes into the collapsing convolution, or comes out of i
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from amanet.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def activate(mixed, value, first, stride, scale, shift, active):
     """Writes ReLU of the normalised tokens plus the values of their frames."""
@@ -27,7 +28,7 @@ def activate(mixed, value, first, stride, scale, shift, active):
                         active[body, window, joint, frame, channel] = zero if found < zero else found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def activate_backward(of_active, active, mixed, mean, first, stride, of_normed, of_value, sums):
     """Writes the gradient of the normalised tokens, adds that of the values, and the sums that the BN's gradient needs."""
@@ -50,7 +51,7 @@ def activate_backward(of_active, active, mixed, mean, first, stride, of_normed, 
             sums += part
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def normalise_backward(of_normed, mixed, copies, offset, factor, scale, of_mixed):
     """Writes the gradient of the tokens before the BN; the means ask for the number of a body's copies."""
@@ -63,7 +64,7 @@ def normalise_backward(of_normed, mixed, copies, offset, factor, scale, of_mixed
                     of_mixed[body, window, token, channel] = moved + of_normed[body, window, token, channel] * scale[channel]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def add_back(tokens, first, stride, window_frames, frames):
     """Adds tokens to the frames they came from."""

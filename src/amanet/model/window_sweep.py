@@ -27,7 +27,7 @@ Tokens = Float[Tensor, "piece_body window token channel"]
 
 @dataclass(frozen=True)
 class WindowOptions:
-    """What :func:`mix_windows` needs to know beside tensors.
+    """What :func:`~amanet.model.mixed_windows.mix_windows` needs to know beside tensors.
 
     Attributes:
         window: frames of a window.

@@ -8,7 +8,8 @@ which no token runs across, so that the scanner needs no other bound than the en
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from amanet.compiled import compiled
 
 NUM_JOINTS = 25
 MAX_BODIES = 6
@@ -31,13 +32,13 @@ EXACT_INTEGERS = 2**53
 MOST_DIGITS = 40
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def _byte(text, place):
     return text[np.uint64(place)]  # an unsigned index is not checked for counting from the end: a sixth less time
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def _skip_spaces(text, place):
     while _byte(text, place) == SPACE:
@@ -45,13 +46,13 @@ def _skip_spaces(text, place):
     return place
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def _ends_token(text, place):
     return _byte(text, place) == SPACE or _byte(text, place) == LINE_FEED
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def _read_integer(text, place, limit):
     """(value, place after it) of a decimal without sign, NOWHERE where there is none up to the limit."""
@@ -65,7 +66,7 @@ def _read_integer(text, place, limit):
     return np.int64(value), place
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def _read_digits(text, place, mantissa):
     while ZERO <= _byte(text, place) < ZERO + 10:
@@ -74,7 +75,7 @@ def _read_digits(text, place, mantissa):
     return mantissa, place
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def _read_float(text, place, limit):
     """(value, place after it, whether the value is the nearest double) of a decimal; NOWHERE where there is none within the limit."""
@@ -105,7 +106,7 @@ def _read_float(text, place, limit):
     return (-value if negative else value), place, exact
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def _read_exponent(text, place):
     negative = _byte(text, place) == MINUS
@@ -116,7 +117,7 @@ def _read_exponent(text, place):
     return (-value if negative else value), place
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def _scale(mantissa, exponent):
     if -22 <= exponent <= 0:
@@ -126,7 +127,7 @@ def _scale(mantissa, exponent):
     return mantissa * 10.0**exponent
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def _read_long_float(text, first, limit):
     """As `_read_float` from the first digit on, close to the value and never said to be the nearest double."""
@@ -147,7 +148,7 @@ def _read_long_float(text, first, limit):
     return value, place, False
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def _read_count(text, place, limit):
     """(value, start of the next line) of a line that holds one integer; where there is none, the place after it is NOWHERE."""
@@ -158,7 +159,7 @@ def _read_count(text, place, limit):
     return value, (place + 1 if _byte(text, place) == LINE_FEED else NOWHERE)
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def _read_header(text, place):
     """(body id, start of the next line or NOWHERE, place of the fault) of a body's header."""
@@ -179,7 +180,7 @@ def _read_header(text, place):
     return body_id, (place + 1 if _byte(text, place) == LINE_FEED else NOWHERE), place
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def _read_joint(text, place, xyz):
     """(tracking state, start of the next line or NOWHERE, place of the fault, whether xyz are the nearest doubles) of a joint's line."""
@@ -199,7 +200,7 @@ def _read_joint(text, place, xyz):
     return tracking, place, start, exact
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def _read_body(text, place, joints, tracking):
     """(fault, start of the next line or place of the fault, body id, whether the joints are exact) of a body of one frame."""
@@ -222,7 +223,7 @@ def _read_body(text, place, joints, tracking):
     return SOUND, place, body_id, exact
 
 
-@njit(cache=True)
+@compiled
 @no_type_check
 def scan(text, rows, joints, tracking):
     """Scan a whole file into arrays of one row a body and frame, which must have room for ``len(text) // 600 + 1`` rows.

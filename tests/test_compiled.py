@@ -1,0 +1,29 @@
+"""Compiled loops where nothing can be written."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import amanet
+
+
+def test_loops_compile_where_there_is_no_folder_to_keep_them(tmp_path: Path) -> None:
+    """A file stands where numba would make each of its folders, which stops even an administrator."""
+    package = tmp_path / "src" / "amanet"
+    shutil.copytree(Path(amanet.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in (package / "model", package / "data" / "formats"):
+        (folder / "__pycache__").touch()
+    (tmp_path / "home").touch()
+    home = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "home"), "PYTHONPATH": str(package.parent)}
+    code = (
+        "import amanet, torch; from amanet.model.normalisation import BatchNorm; import amanet.data.formats.ntu_scanner;"
+        "print(amanet.__file__); print(float(BatchNorm(3)(torch.arange(12.0).view(2, 2, 3)).std()))"
+    )
+    environment = {**os.environ, **home, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    where, deviation = done.stdout.split()
+    assert Path(where).is_relative_to(tmp_path)
+    assert 1.0 < float(deviation) < 1.1
