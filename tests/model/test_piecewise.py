@@ -141,8 +141,8 @@ def test_half_precision_goes_around_the_pieces(name: str, kind: torch.dtype) -> 
     exact = step(make(name))
     with torch.autocast("cpu", kind):
         rough = step(make(name))
-    for key in ("output", "features"):
-        assert 0 < float((rough[key] - exact[key]).norm() / exact[key].norm()) < 0.05
+    for key, most in {"output": 0.02, "features": 0.1}.items():
+        assert 0 < float((rough[key] - exact[key]).norm() / exact[key].norm()) < most
 
 
 def test_absent_bodies_are_counted_in_half_precision_too() -> None:
