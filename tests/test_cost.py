@@ -50,8 +50,8 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
             sfem += product(wide, wide, wide) + product(tokens, wide, wide + middle) + product(tokens, joints, wide + middle)
         grouped = bodies * ceil(length / group) * group * joints
         ff = product(middle, middle, middle) + product(tokens, middle, middle) + 2 * product(grouped, group, middle)
-        reached = sum(max(0, length - abs(tap - (group - 1) // 2)) for tap in range(group))
-        ff += product(bodies * joints * reached, middle, middle)
+        turns = ceil(group / 5)  # four frames of five taps each take eight products
+        ff += turns * (product(8, 5, middle * middle) + 8 * product(bodies * ceil(length / 4) * joints, middle, middle))
         ff += product(group * middle, middle, middle) + product(length, group, middle)
         jf = product(middle, middle, middle) + product(kept_tokens, middle, middle)
         jf += 2 * product(kept_tokens, aligned(length), middle)

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amanet.model.attention import Features, Map, Mapped, attend, correlate, query_features, runs_kernels, split_map, works_in_pieces
+from amanet.model.frame_convolution import convolve_frames
 from amanet.model.normalisation import BatchNorm, NormedLinear, map_and_normalise
 from amanet.model.normed_sum import finish
-from amanet.model.piecewise import attend_over_time, convolve_frames
+from amanet.model.piecewise import attend_over_time
 
 
 class FrameFeatures(nn.Module):
