@@ -165,10 +165,19 @@ class NormedLinear(nn.Sequential):
         super().__init__(nn.Linear(*channels, bias=bias), BatchNorm(channels[1]))
 
     def forward(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch mapped_channel"]:
+        linear, norm = self._parts()
+        return map_and_normalise(linear.weight, linear.bias, norm, input)
+
+    def folded(self) -> tuple[Float[Tensor, "mapped_channel channel"], Float[Tensor, " mapped_channel"]]:
+        """Weight and bias of both in evaluation."""
+        linear, norm = self._parts()
+        return norm.fold(linear.weight, linear.bias)
+
+    def _parts(self) -> tuple[nn.Linear, BatchNorm]:
         linear, norm = self
         assert isinstance(linear, nn.Linear)
         assert isinstance(norm, BatchNorm)
-        return map_and_normalise(linear.weight, linear.bias, norm, input)
+        return linear, norm
 
 
 def map_and_normalise(

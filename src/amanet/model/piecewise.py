@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from amanet.model.pieces import AttentionPiece, Frames, Tile, aligned, at_once, tile_shape, tiles
+from amanet.model.normed_sum import finish
+from amanet.model.pieces import AttentionPiece, Frames, Tile, aligned, at_once, scratch, tile_shape, tiles
 
 KeptFrames = Float[Tensor, "clip_body kept_frame joint channel"]
 
@@ -20,6 +21,36 @@ KeptFrames = Float[Tensor, "clip_body kept_frame joint channel"]
 def attend_over_time(query: KeptFrames, features: Frames) -> KeptFrames:
     """Attention of each joint to itself in all frames, whose features are both keys and values."""
     return _TimeAttention.apply(query, features)  # pyright: ignore[reportReturnType]
+
+
+def evaluate_over_time(
+    features: Frames,
+    stride: int,
+    query: tuple[Float[Tensor, "channel channel"], Float[Tensor, " channel"]],
+    theta: tuple[Float[Tensor, "out channel"], Float[Tensor, " out"]],
+    residual: Float[Tensor, "out channel"] | None,
+) -> Float[Tensor, "clip_body kept_frame joint out"]:
+    """JF where no gradient is to come: a piece goes from the features to the output, and none of what is between them is kept.
+
+    ``theta`` maps what was mixed; features pass it by as they are, or mapped by ``residual``.
+    """
+    (weight, bias), (mapping, shift) = query, theta
+    bodies, frames, joints, channels = features.shape
+    keys, out = aligned(frames), len(mapping)
+    output = features.new_empty(bodies, -(-frames // stride), joints, out)
+    for piece in tiles((bodies, joints), tile_shape((bodies, joints), at_once(keys * max(output.shape[1], channels, out)))):
+        seen, place = _by_joint(features, piece), _by_joint(output, piece)
+        memory = scratch("memory", (*seen.shape[:2], keys, channels), features)
+        memory[:, :, :frames] = seen
+        memory[:, :, frames:] = 0
+        kept = scratch("kept", (*place.shape[:3], channels), features).copy_(seen[:, :, ::stride]).flatten(0, 2)
+        asked = torch.addmm(bias, kept, weight.t(), out=scratch("asked", kept.shape, features)).view(-1, place.shape[2], channels)
+        mixed = AttentionPiece(asked, memory.flatten(0, 1), memory.flatten(0, 1), masked=keys - frames).mix()
+        found = torch.mm(mixed.flatten(0, 1), mapping.t(), out=scratch("found", (len(kept), out), features))
+        if residual is not None:
+            torch.addmm(found, kept, residual.t(), out=found)
+        place.copy_(finish(found, kept if residual is None else None, activates=True, shift=shift).view(place.shape))
+    return output
 
 
 class _TimeAttention(torch.autograd.Function):

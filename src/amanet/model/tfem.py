@@ -11,7 +11,7 @@ from amanet.model.attention import Features, Map, Mapped, attend, correlate, que
 from amanet.model.frame_convolution import convolve_frames
 from amanet.model.normalisation import BatchNorm, NormedLinear, map_and_normalise
 from amanet.model.normed_sum import finish
-from amanet.model.piecewise import attend_over_time
+from amanet.model.piecewise import attend_over_time, evaluate_over_time
 
 
 class FrameFeatures(nn.Module):
@@ -138,9 +138,20 @@ class JointFeatures(nn.Module):
         self.residual = nn.Identity() if same else NormedLinear(channels)
 
     def forward(self, features: Features) -> Mapped:
+        if self.norm.folds(features) and works_in_pieces(features) and not torch.is_grad_enabled():
+            return self._evaluate(features)
         kept = features[:, :: self.stride]
         mixed = self._mix(*self._query_and_key(features))
-        return self._map_and_normalise(mixed, self.residual(kept))
+        return map_and_normalise(*self._map_of_mixed(), self.norm, mixed, self.residual(kept), activates=True)
+
+    def _evaluate(self, features: Features) -> Mapped:
+        query, key, _ = self._maps()
+        theta, shift = self.norm.fold(*self._map_of_mixed())
+        residual = None
+        if isinstance(self.residual, NormedLinear):
+            residual, shift_of_residual = self.residual.folded()
+            shift = shift + shift_of_residual
+        return evaluate_over_time(features, self.stride, query_features(query, key), (theta, shift), residual)
 
     def _mix(self, query: Tensor, features: Tensor) -> Float[Tensor, "clip_body kept_frame joint channel"]:
         if works_in_pieces(query):
@@ -148,11 +159,10 @@ class JointFeatures(nn.Module):
         by_joint = features.transpose(1, 2)
         return attend(query.transpose(1, 2), by_joint, by_joint).transpose(1, 2)
 
-    def _map_and_normalise(self, mixed: Tensor, residual: Tensor) -> Mapped:
+    def _map_of_mixed(self) -> Map:
         """Theta of values that are mixed as features: (P (x W + b)) Theta = (P x) (W Theta) + b Theta, as the rows of P sum to one."""
         _, _, (weight, bias) = self._maps()
-        theta = self.theta.weight
-        return map_and_normalise(theta @ weight, theta @ bias, self.norm, mixed, residual, activates=True)
+        return self.theta.weight @ weight, self.theta.weight @ bias
 
     def correlations(self, features: Features) -> Float[Tensor, "clip_body joint kept_frame frame"]:
         """The correlation matrix of every joint."""
