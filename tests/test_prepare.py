@@ -278,14 +278,19 @@ def test_full_disk_leaves_no_half_shard(raw, tmp_path):
     assert names_in(tmp_path) == set()
 
 
+def interrupt_all(process: subprocess.Popen[str]) -> None:
+    """What a terminal does at Ctrl-C: it tells the workers too, which may just be starting."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.7])
-def test_interrupt_is_one_line_and_costs_no_work(clean, raw, tmp_path, seconds):
-    """A terminal sends Ctrl-C to the workers too, which may just be starting."""
+@pytest.mark.parametrize("stop", [interrupt_all, subprocess.Popen.terminate], ids=["Ctrl-C", "SIGTERM"])
+def test_interrupt_is_one_line_and_costs_no_work(clean, raw, tmp_path, seconds, stop):
     command = [sys.executable, "-m", "amanet.cli", "prepare", "ntu60", str(tmp_path / "store"), str(raw)]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for((tmp_path / "store.partial").exists)
     time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGINT)
+    stop(process)
     said, _ = process.communicate()
     wait_for(lambda: group_is_gone(process.pid))
     if process.returncode == 0:  # it was faster

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from amanet import __version__
 from amanet.errors import AmanetError
+from amanet.interrupt import termination_interrupts
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"amanet: there is no verb {verb!r}; expected one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
     try:
-        HANDLERS[verb](rest)
+        with termination_interrupts():
+            HANDLERS[verb](rest)
     except AmanetError as error:
         print(f"amanet {verb}: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Stopping at a moment of one's own choosing: signals are noted, and the work in hand is ended first."""
+"""Being stopped: what signals do, and when."""
 
 import signal
 import threading
@@ -36,8 +36,24 @@ class StopRequest:
 
 
 @contextmanager
+def termination_interrupts() -> Iterator[None]:
+    """Within it SIGTERM is what Ctrl-C is, so that what was begun is ended and cleaned up.
+
+    A thread other than the main one hears neither.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
 def interrupts_held() -> Iterator[None]:
-    """A Ctrl-C comes at the end of the block. Processes that are started within never hear one: it is for this one to end them.
+    """Ctrl-C and SIGTERM come at the end of the block. Processes started within never hear a Ctrl-C: it is for this one to end them.
 
     In a thread other than the main one, which hears none, nothing is to be done.
     """
@@ -45,12 +61,14 @@ def interrupts_held() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.signal(number, lambda number, _: came.append(number)) for number in numbers]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what the processes inherit; other threads hear it all the same
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
-    if came:
-        raise KeyboardInterrupt
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+    for number in came[:1]:
+        signal.raise_signal(number)
