@@ -67,7 +67,7 @@ def _evaluate(
     for piece in whole.pieces():
         sweep = whole.only(piece)
         sweep.over(map_padded(sweep.padded, weight, options))
-        mixed = scratch("tokens", (*sweep.shape, options.tokens, options.widths[1]), features)
+        mixed = scratch("tokens", (*sweep.shape, options.tokens, sweep.mixed_channels), features)
         sweep.mix(mixed, counts=False)
         sweep.collapse(mixed, affine, taps, shift, collapsed[piece])
     return collapsed
@@ -82,7 +82,7 @@ class _MixWindows(torch.autograd.Function):
         padded = pad(features, weight, options)
         maps = map_padded(padded, weight, options)
         sweep = WindowSweep(padded, unseen, expand, graph, counted.copies, options).over(maps)
-        mixed = padded.new_empty(*sweep.shape, options.tokens, options.widths[1])
+        mixed = padded.new_empty(*sweep.shape, options.tokens, sweep.mixed_channels)
         mean, variance = sweep.mix(mixed, counts=statistics is None) or statistics
         collapsed = padded.new_empty(*sweep.shape, options.joints, taps.shape[-1])
         sweep.collapse(mixed, Affine(gain, offset, mean, variance, options.eps), taps, shift, collapsed)

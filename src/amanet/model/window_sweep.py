@@ -22,6 +22,7 @@ from amanet.model.pieces import AttentionPiece, Frames, Tile, aligned, at_once, 
 from amanet.model.side_by_side import everyone
 
 Maps = Float[Tensor, "clip_body padded_frame joint _"]
+Mixed = Float[Tensor, "piece_body window token mixed_channel"]
 Tokens = Float[Tensor, "piece_body window token channel"]
 
 
@@ -147,21 +148,25 @@ class WindowSweep:
         part.frames, part.shape = self.frames - first, (len(part.key), number)
         return part
 
-    def mix(self, mixed: Tokens, *, counts: bool) -> tuple[Tensor, Tensor] | None:
-        """Writes the tokens that BN is to see; returns their mean and variance over all bodies of the batch, if it ``counts``."""
+    @property
+    def mixed_channels(self) -> int:
+        """Channels of what attention mixes: mapped values, or keys that are yet to expand."""
+        return self.options.widths[1 if self.expand is None else 0]
+
+    def mix(self, mixed: Mixed, *, counts: bool) -> tuple[Tensor, Tensor] | None:
+        """Writes what BN is to see, once expanded; returns its mean and variance over all bodies of the batch, if it ``counts``."""
         moments: Moments | None = None
         for piece in self.pieces():
-            part = mixed[piece]
-            self._mix(piece, part)
-            moments = Moments(part[0, 0, 0]) if moments is None else moments
+            self._attend(piece).mix(mixed[piece].flatten(0, 1))
             if counts:
-                moments.add(part, self.copies[piece[0]])
-        assert moments is not None
-        return Moments.joined(everyone(moments)) if counts else None
+                tokens = self._expanded(mixed[piece])
+                moments = Moments(tokens[0, 0, 0].clone()) if moments is None else moments
+                moments.add(tokens, self.copies[piece[0]])
+        return None if moments is None else Moments.joined(everyone(moments))
 
     def collapse(
         self,
-        mixed: Tokens,
+        mixed: Mixed,
         affine: Affine,
         taps: Tensor,
         shift: Tensor | None,
@@ -170,7 +175,7 @@ class WindowSweep:
         """Writes the collapsed windows."""
         for piece in self.pieces():
             rows = collapsed[piece].flatten(0, 2)
-            active = self._activate(piece, mixed[piece], affine).flatten(0, 2).flatten(1)
+            active = self._activate(piece, self._expanded(mixed[piece]), affine).flatten(0, 2).flatten(1)
             if shift is None:
                 torch.mm(active, taps, out=rows)
             else:
@@ -178,36 +183,37 @@ class WindowSweep:
 
     def collapse_backward(
         self,
-        mixed: Tokens,
+        mixed: Mixed,
         affine: Affine,
         taps: Tensor,
         of_collapsed: Float[Tensor, "clip_body window joint out"],
         found: Gradients,
     ) -> tuple[Tokens, Tensor, Float[Tensor, "2 channel"]]:
         """Gradients of the normalised tokens and of the taps, and the sums that BN's needs. That of the values is added to those found."""
-        of_normed, of_taps = torch.empty_like(mixed), torch.zeros_like(taps)
-        sums = mixed.new_zeros((2, mixed.shape[-1]), dtype=torch.float64)
+        of_normed, of_taps = mixed.new_empty(*mixed.shape[:3], self.options.widths[1]), torch.zeros_like(taps)
+        sums = mixed.new_zeros((2, self.options.widths[1]), dtype=torch.float64)
         for piece in self.pieces():
             rows = of_collapsed[piece].flatten(0, 2)
-            active = self._activate(piece, mixed[piece], affine)
+            tokens = self._expanded(mixed[piece])
+            active = self._activate(piece, tokens, affine)
             of_taps.addmm_(active.flatten(0, 2).flatten(1).t(), rows)
             of_active = scratch("of_active", active.shape, active)
             torch.mm(rows, taps.t(), out=of_active.flatten(0, 2).flatten(1))
             place = self._place(piece)
             written = of_normed[piece], found.value[piece[0]], sums
-            run(window_loops.activate_backward, of_active, active, mixed[piece], affine.mean, *place, *written)
+            run(window_loops.activate_backward, of_active, active, tokens, affine.mean, *place, *written)
         return of_normed, of_taps, sums
 
-    def mix_backward(self, mixed: Tokens, affine: Affine, moved: tuple[Tensor, Tensor], of_normed: Tokens, found: Gradients) -> None:
+    def mix_backward(self, mixed: Mixed, affine: Affine, moved: tuple[Tensor, Tensor], of_normed: Tokens, found: Gradients) -> None:
         """Adds the gradients of what the tokens were mixed of."""
         for piece in self.pieces():
-            attention, gradient = self._attend(piece), scratch("of_mixed", mixed[piece].shape, mixed)
-            seen = of_normed[piece], mixed[piece], self.copies[piece[0]]
+            gradient = scratch("of_mixed", of_normed[piece].shape, mixed)
+            seen = of_normed[piece], self._expanded(mixed[piece]), self.copies[piece[0]]
             run(window_loops.normalise_backward, *seen, *moved, affine.scale, gradient)
-            gradient = gradient.flatten(0, 1)
+            attention, gradient = self._attend(piece), gradient.flatten(0, 1)
             if self.expand is not None:
                 assert found.expand is not None
-                found.expand.addmm_(gradient.flatten(0, 1).t(), attention.mix().flatten(0, 1))
+                found.expand.addmm_(gradient.flatten(0, 1).t(), mixed[piece].flatten(0, 2))
                 gradient = gradient @ self.expand
             *of_tokens, of_scores = attention.gradients(gradient, found.graph)
             for frames, block in self._past_the_end(piece, of_scores):
@@ -221,12 +227,13 @@ class WindowSweep:
         """Bodies and windows of each piece."""
         return tiles(self.shape, tile_shape(self.shape, at_once(self.keys * max(self.keys, self.options.widths[1]))))
 
-    def _mix(self, piece: Tile, out: Tokens) -> None:
-        attention = self._attend(piece)
+    def _expanded(self, mixed: Mixed) -> Tokens:
+        """The tokens that BN sees; they are made of the fewer channels that were mixed whenever they are needed, and never kept."""
         if self.expand is None:
-            attention.mix(out.flatten(0, 1))
-        else:
-            torch.mm(attention.mix().flatten(0, 1), self.expand.t(), out=out.flatten(0, 2))
+            return mixed
+        expanded = scratch("expanded", (*mixed.shape[:3], len(self.expand)), mixed)
+        torch.mm(mixed.flatten(0, 2), self.expand.t(), out=expanded.flatten(0, 2))
+        return expanded
 
     def _attend(self, piece: Tile) -> AttentionPiece:
         query, key, mapped = (
@@ -257,11 +264,11 @@ class WindowSweep:
             tokens = seen * options.joints
             yield slice(-seen, None), by_window[:, window - start, :tokens, tokens : options.tokens]
 
-    def _activate(self, piece: Tile, mixed: Tokens, affine: Affine) -> Float[Tensor, "piece_body window joint window_frame channel"]:
+    def _activate(self, piece: Tile, tokens: Tokens, affine: Affine) -> Float[Tensor, "piece_body window joint window_frame channel"]:
         """ReLU of the normalised tokens plus the values, the frames of a window beside each other, as the collapse takes them."""
-        active = scratch("active", (*mixed.shape[:2], self.options.joints, self.options.window, mixed.shape[-1]), mixed)
+        active = scratch("active", (*tokens.shape[:2], self.options.joints, self.options.window, tokens.shape[-1]), tokens)
         value = self.value[piece[0]]
-        run(window_loops.activate, mixed, value, *self._place(piece), affine.scale, affine.shift, active)
+        run(window_loops.activate, tokens, value, *self._place(piece), affine.scale, affine.shift, active)
         return active
 
     def _place(self, piece: Tile) -> tuple[int, int]:
