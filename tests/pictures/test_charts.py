@@ -17,6 +17,15 @@ EPOCHS = [
 ]
 
 
+@pytest.mark.parametrize("held_out", [0.30, 0.32, 0.31])
+def test_last_values_of_learning_curves_do_not_hide_each_other(held_out: float) -> None:
+    figure = learning_curves([{"epoch": 1, "train_loss": 2.0}, {"epoch": 2, "train_loss": 0.31, "held_out_loss": held_out}])
+    figure.draw_without_rendering()
+    loss, _ = figure.axes
+    first, second = (each.get_window_extent() for each in loss.texts)
+    assert not first.overlaps(second)
+
+
 def test_learning_curves_hold_the_metrics_and_mark_the_drop():
     loss, accuracy = learning_curves(EPOCHS, title="A run").axes
     curve, drop = loss.lines

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from amanet.errors import AmanetError
@@ -33,6 +34,9 @@ from amanet.pictures.style import (
 from amanet.skeleton import SkeletonClip, SkeletonLayout
 
 _CURVES = (("train", "train", INK), ("held_out", "held out", ORANGE))
+
+_AXES_HEIGHT, _LINE_HEIGHT = 190, 9
+"""Points from the bottom of a learning curve to its top, and of a line of text."""
 
 
 @styled
@@ -66,11 +70,24 @@ def learning_curves(epochs: Sequence[Mapping[str, float | int]], *, title: str |
     accuracy.set(title="accuracy", xlabel="epoch", ylim=(0, 1))
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     for axes in (loss, accuracy):
+        _part_ends(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, labelcolor=SOFT, handlelength=1.4, borderaxespad=0.2)
         _mark_drops(axes, epochs, label=axes is loss)
     return figure
+
+
+def _part_ends(axes: Axes) -> None:
+    """Moves the two last values apart where one would be written over the other."""
+    ends = sorted((each for each in axes.texts if isinstance(each, Annotation)), key=lambda each: each.xy[1])
+    if len(ends) != 2:
+        return
+    low, high = axes.get_ylim()
+    apart = (ends[1].xy[1] - ends[0].xy[1]) / (high - low) * _AXES_HEIGHT
+    for end, direction in zip(ends, (-1, 1), strict=True):
+        across, _ = end.xyann
+        end.xyann = across, direction * max(0.0, _LINE_HEIGHT - apart) / 2
 
 
 def _draw_curve(axes: Axes, epochs: Sequence[Mapping[str, float | int]], key: str, label: str, colour: str) -> Float[np.ndarray, " epoch"]:
