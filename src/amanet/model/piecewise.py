@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from amanet.model.normed_sum import finish
 from amanet.model.pieces import AttentionPiece, Frames, Tile, aligned, at_once, scratch, tile_shape, tiles
@@ -39,13 +38,10 @@ def evaluate_over_time(
     keys, out = aligned(frames), len(mapping)
     output = features.new_empty(bodies, -(-frames // stride), joints, out)
     for piece in tiles((bodies, joints), tile_shape((bodies, joints), at_once(keys * max(output.shape[1], channels, out)))):
-        seen, place = _by_joint(features, piece), _by_joint(output, piece)
-        memory = scratch("memory", (*seen.shape[:2], keys, channels), features)
-        memory[:, :, :frames] = seen
-        memory[:, :, frames:] = 0
-        kept = scratch("kept", (*place.shape[:3], channels), features).copy_(seen[:, :, ::stride]).flatten(0, 2)
+        memory, place = _memory(features, piece), _by_joint(output, piece)
+        kept = scratch("kept", (*place.shape[:3], channels), features).copy_(_by_joint(features, piece)[:, :, ::stride]).flatten(0, 2)
         asked = torch.addmm(bias, kept, weight.t(), out=scratch("asked", kept.shape, features)).view(-1, place.shape[2], channels)
-        mixed = AttentionPiece(asked, memory.flatten(0, 1), memory.flatten(0, 1), masked=keys - frames).mix()
+        mixed = AttentionPiece(asked, memory, memory, masked=keys - frames).mix()
         found = torch.mm(mixed.flatten(0, 1), mapping.t(), out=scratch("found", (len(kept), out), features))
         if residual is not None:
             torch.addmm(found, kept, residual.t(), out=found)
@@ -85,9 +81,18 @@ def _pieces(query: KeptFrames, features: Frames) -> Iterator[Tile]:
 
 
 def _attend(query: KeptFrames, features: Frames, piece: Tile) -> AttentionPiece:
-    masked = aligned(features.shape[1]) - features.shape[1]
-    memory = F.pad(_by_joint(features, piece), (0, 0, 0, masked)).flatten(0, 1)
-    return AttentionPiece(_by_joint(query, piece).flatten(0, 1), memory, memory, masked=masked)
+    memory = _memory(features, piece)
+    return AttentionPiece(_by_joint(query, piece).flatten(0, 1), memory, memory, masked=memory.shape[1] - features.shape[1])
+
+
+def _memory(features: Frames, piece: Tile) -> Float[Tensor, "piece_joint key channel"]:
+    """Features of a piece as its keys and values, and zeros up to an aligned number of them; good until the next piece."""
+    seen = _by_joint(features, piece)
+    bodies, joints, frames, channels = seen.shape
+    memory = scratch("memory", (bodies, joints, aligned(frames), channels), features)
+    memory[:, :, :frames] = seen
+    memory[:, :, frames:] = 0
+    return memory.flatten(0, 1)
 
 
 def _by_joint(features: Frames, piece: Tile) -> Float[Tensor, "piece_body piece_joint frame channel"]:
