@@ -97,6 +97,11 @@ def query_features(query: Map, key: Map) -> Map:
     return key_weight.t() @ query_weight, key_weight.t() @ query_bias + 0 * key_bias.sum()
 
 
+def kept_frames(features: Features, stride: int) -> Float[Tensor, "clip_body kept_frame joint channel"]:
+    """The frames that a stride keeps; all of them as they are, as a slice of everything costs its gradient a copy."""
+    return features if stride == 1 else features[:, ::stride]
+
+
 def with_ones(features: Features, past: int = 0) -> Float[Tensor, "clip_body padded_frame joint padded_channel"]:
     """A channel of ones beside the features, which makes every bias a weight, zeros up to a multiple of :data:`ALIGNED` channels, and as
     many frames of zeros ``past`` the last.

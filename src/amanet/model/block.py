@@ -123,8 +123,13 @@ class Block(nn.Module):
                 nn.init.constant_(module.norm.weight, config.residual_gain)
 
     def forward(self, features: Features) -> Mapped:
-        output = finish(self.path(features), self.windows(features) if len(self.windows) else None, activates=True)
-        return self.tail(output)
+        output = self.path(features)
+        if not self.windows:
+            return self.tail(finish(output, activates=True))
+        *front, windows = self.windows
+        for module in front:
+            features = module(features)
+        return self.tail(windows(features, output, activates=True))
 
     def explain(self, features: Features, graph_weight: float | None = None) -> tuple[Mapped, Correlations]:
         """The block's output and the correlation matrices on the way to it, in which ``graph_weight`` stands in for alpha and beta."""
@@ -145,13 +150,13 @@ class Block(nn.Module):
 
 
 class WindowSum(nn.ModuleList):
-    """Modules over windows of several lengths; their outputs are added."""
+    """Modules over windows of several lengths, each of which adds its output to what is there."""
 
-    def forward(self, features: Features) -> Mapped:
-        output, *others = (module(features) for module in self)
-        for other in others:
-            output = finish(output, other)
-        return output
+    def forward(self, features: Features, residual: Mapped | None = None, *, activates: bool = False) -> Mapped:
+        *others, last = self
+        for module in others:
+            residual = module(features, residual)
+        return last(features, residual, activates=activates)
 
 
 def _spatial_slot(config: BlockConfig, layout: SkeletonLayout, channels: tuple[int, int]) -> dict[str, nn.Module]:

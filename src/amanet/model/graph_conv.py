@@ -119,10 +119,11 @@ class G3D(nn.Module):
         self.collapse = nn.Conv2d(inner_channels, out_channels, (window, 1), stride=(window, 1))
         self.collapse_norm = BatchNorm(out_channels)
 
-    def forward(self, features: Features) -> Mapped:
+    def forward(self, features: Features, residual: Mapped | None = None, *, activates: bool = False) -> Mapped:
+        """What the windows collapse to, plus a residual, through a ReLU if it ``activates``."""
         tokens = self.norm(self.conv(features), activates=True)
         image = tokens.unflatten(2, (self.window, -1)).flatten(1, 2).permute(0, 3, 1, 2)
-        return self.collapse_norm(self.collapse(image).permute(0, 2, 3, 1))
+        return self.collapse_norm(self.collapse(image).permute(0, 2, 3, 1), residual, activates=activates)
 
 
 def mix_nodes(

@@ -25,6 +25,7 @@ from amanet.model.attention import (
 )
 from amanet.model.mixed_windows import mix_windows
 from amanet.model.normalisation import BatchNorm
+from amanet.model.normed_sum import finish
 from amanet.model.window_sweep import WindowOptions
 from amanet.model.windows import cut_windows
 from amanet.skeleton import SkeletonLayout
@@ -87,15 +88,21 @@ class STFEM(nn.Module):
         self.weight = nn.Parameter(torch.tensor(weight)) if learn_weight else weight
         self.register_buffer("graph", bone_graph(layout, frames=window))
 
-    def forward(self, features: Features) -> Mapped:
-        if works_in_pieces(features) and self.heads == 1 and not self.norm.synchronises():
-            return self._mix_in_pieces(features)
-        return self.collapse_norm(self._mix(features))
+    def forward(self, features: Features, residual: Mapped | None = None, *, activates: bool = False) -> Mapped:
+        """What the windows collapse to, plus a residual, through a ReLU if it ``activates``."""
+        if not works_in_pieces(features) or self.heads > 1 or self.norm.synchronises():
+            return self.collapse_norm(self._mix(features), residual, activates=activates)
+        folds = self.collapse_norm.folds(features)
+        collapsed = self._mix_in_pieces(features, folds=folds)
+        if folds:
+            return finish(collapsed, residual, activates=activates)
+        return self.collapse_norm(collapsed, residual, activates=activates)
 
     def _maps(self) -> list[Map]:
         return split_map(self.project, self.widths)
 
-    def _mix_in_pieces(self, features: Features) -> Mapped:
+    def _mix_in_pieces(self, features: Features, *, folds: bool) -> Mapped:
+        """The collapsed windows, with the BN behind them if it ``folds``."""
         query, key, value = self._maps()
         mapped, expand, unseen = self.theta.weight @ of_ones(value), None, None
         if self._widens():
@@ -113,10 +120,8 @@ class STFEM(nn.Module):
             inside=self.joins == "scores",
             eps=self.norm.eps,
         )
-        folds = self.collapse_norm.folds(features)
         collapse, shift = self.collapse_norm.fold(self.collapse.weight) if folds else (self.collapse.weight, None)
-        mixed = mix_windows(features, unseen, torch.cat(weights), expand, self.weight * self.graph, self.norm, collapse, shift, options)
-        return mixed if folds else self.collapse_norm(mixed)
+        return mix_windows(features, unseen, torch.cat(weights), expand, self.weight * self.graph, self.norm, collapse, shift, options)
 
     def _widens(self) -> bool:
         """Whether V widens the features: then (P [x, 1]) ([W; b] Theta) is the smaller work."""

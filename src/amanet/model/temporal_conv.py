@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amanet.errors import ExperimentError
-from amanet.model.attention import Features, Mapped
+from amanet.model.attention import Features, Mapped, kept_frames
 from amanet.model.normalisation import BatchNorm, NormedLinear, map_and_normalise
 
 DILATIONS = (1, 2, 3, 4)
@@ -45,7 +45,7 @@ class MSTCN(nn.Module):
         self.residual = nn.Identity() if same else NormedLinear(channels, bias=True)
 
     def forward(self, features: Features) -> Mapped:
-        kept = features[:, :: self.stride]
+        kept = kept_frames(features, self.stride)
         entered = map_and_normalise(self.enter.weight, self.enter.bias, self.enter_norm, features, activates=True).permute(0, 3, 1, 2)
         *parts, pooled = entered.chunk(BRANCHES - 1, dim=1)
         branches: list[Tensor] = [conv(part) for conv, part in zip(self.dilated, parts, strict=True)]

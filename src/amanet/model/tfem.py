@@ -7,7 +7,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amanet.model.attention import Features, Map, Mapped, attend, correlate, query_features, runs_kernels, split_map, works_in_pieces
+from amanet.model.attention import (
+    Features,
+    Map,
+    Mapped,
+    attend,
+    correlate,
+    kept_frames,
+    query_features,
+    runs_kernels,
+    split_map,
+    works_in_pieces,
+)
 from amanet.model.frame_convolution import convolve_frames
 from amanet.model.normalisation import BatchNorm, NormedLinear, map_and_normalise
 from amanet.model.normed_sum import finish
@@ -140,7 +151,7 @@ class JointFeatures(nn.Module):
     def forward(self, features: Features) -> Mapped:
         if self.norm.folds(features) and works_in_pieces(features) and not torch.is_grad_enabled():
             return self._evaluate(features)
-        kept = features[:, :: self.stride]
+        kept = kept_frames(features, self.stride)
         mixed = self._mix(*self._query_and_key(features))
         return map_and_normalise(*self._map_of_mixed(), self.norm, mixed, self.residual(kept), activates=True)
 
@@ -172,7 +183,7 @@ class JointFeatures(nn.Module):
     def _query_and_key(self, features: Features) -> tuple[Tensor, Tensor]:
         """The queries of the frames that are kept, and the features as their keys."""
         query, key, _ = self._maps()
-        found = F.linear(features[:, :: self.stride], *query_features(query, key))
+        found = F.linear(kept_frames(features, self.stride), *query_features(query, key))
         return found, features.to(found.dtype)
 
     def _maps(self) -> list[Map]:
