@@ -22,7 +22,6 @@ def mix_windows(
     graph: Float[Tensor, "token token"],
     norm: BatchNorm,
     collapse: Float[Tensor, "out value_channel window_frame 1"],
-    shift: Float[Tensor, " out"] | None,
     options: WindowOptions,
 ) -> Float[Tensor, "clip_body window joint out"]:
     """STFEM up to the collapsed windows, ``Conv(ReLU(BN(Correlations @ mapped) + value))`` in each window of frames.
@@ -31,7 +30,7 @@ def mix_windows(
     these channels as queries have are keys; queries, values and mapped values are one linear map of them, below each other in ``weight``.
     With a map that is to ``expand`` what was mixed, there are no mapped values, and the keys are mixed instead. Keys past the last frame,
     which are zero, get the query's score of ``unseen``, which holds the frames that such a window can begin with; without it they get zero.
-    ``shift`` is added to the collapsed windows. In training the tokens are kept once, as the BN's input; in evaluation not at all.
+    In training the tokens are kept once, as the BN's input; in evaluation not at all.
     """
     taps = collapse[..., 0].permute(2, 1, 0).flatten(0, 1)
     counted = counted_bodies(features)
@@ -39,10 +38,10 @@ def mix_windows(
         assert norm.running_mean is not None
         assert norm.running_var is not None
         affine = Affine(norm.weight, norm.bias, norm.running_mean, norm.running_var, options.eps)
-        return _evaluate(features, unseen, weight, expand, graph, affine, taps, shift, counted.copies, options)
+        return _evaluate(features, unseen, weight, expand, graph, affine, taps, counted.copies, options)
     statistics = None if norm.training else (norm.running_mean, norm.running_var)
     collapsed, mean, variance = _MixWindows.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        features, unseen, weight, expand, graph, norm.weight, norm.bias, taps, shift, counted, statistics, options
+        features, unseen, weight, expand, graph, norm.weight, norm.bias, taps, counted, statistics, options
     )
     if norm.training:
         norm.track(mean, variance, float(counted.bodies * collapsed.shape[1] * len(graph)))
@@ -57,7 +56,6 @@ def _evaluate(
     graph: Tensor,
     affine: Affine,
     taps: Tensor,
-    shift: Tensor | None,
     copies: Copies,
     options: WindowOptions,
 ) -> Float[Tensor, "clip_body window joint out"]:
@@ -69,7 +67,7 @@ def _evaluate(
         sweep.over(map_padded(sweep.padded, weight, options))
         mixed = scratch("tokens", (*sweep.shape, options.tokens, sweep.mixed_channels), features)
         sweep.mix(mixed, counts=False)
-        sweep.collapse(mixed, affine, taps, shift, collapsed[piece])
+        sweep.collapse(mixed, affine, taps, collapsed[piece])
     return collapsed
 
 
@@ -78,14 +76,14 @@ class _MixWindows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        features, unseen, weight, expand, graph, gain, offset, taps, shift, counted, statistics, options = inputs
+        features, unseen, weight, expand, graph, gain, offset, taps, counted, statistics, options = inputs
         padded = pad(features, weight, options)
         maps = map_padded(padded, weight, options)
         sweep = WindowSweep(padded, unseen, expand, graph, counted.copies, options).over(maps)
         mixed = padded.new_empty(*sweep.shape, options.tokens, sweep.mixed_channels)
         mean, variance = sweep.mix(mixed, counts=statistics is None) or statistics
         collapsed = padded.new_empty(*sweep.shape, options.joints, taps.shape[-1])
-        sweep.collapse(mixed, Affine(gain, offset, mean, variance, options.eps), taps, shift, collapsed)
+        sweep.collapse(mixed, Affine(gain, offset, mean, variance, options.eps), taps, collapsed)
         ctx.save_for_backward(padded, unseen, weight, expand, graph, gain, offset, taps, mixed, mean, variance, *maps)
         ctx.channels, ctx.options, ctx.counted, ctx.training = features.shape[3], options, counted, statistics is None
         ctx.mark_non_differentiable(mean, variance)
@@ -109,6 +107,5 @@ class _MixWindows(torch.autograd.Function):
         of_weight = map_backward(found, padded, weight, ctx.options)
         of_features = found.key[:, : sweep.frames, :, : ctx.channels]
         of_graph = None if found.graph is None else found.graph[:, : ctx.options.tokens]
-        of_shift = of_collapsed.sum((0, 1, 2)) if ctx.needs_input_grad[8] else None
         of_norm = of_gain * affine.deviation, of_offset
-        return of_features, found.unseen, of_weight, found.expand, of_graph, *of_norm, of_taps, of_shift, None, None, None
+        return of_features, found.unseen, of_weight, found.expand, of_graph, *of_norm, of_taps, None, None, None

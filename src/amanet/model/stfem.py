@@ -92,17 +92,15 @@ class STFEM(nn.Module):
         """What the windows collapse to, plus a residual, through a ReLU if it ``activates``."""
         if not works_in_pieces(features) or self.heads > 1 or self.norm.synchronises():
             return self.collapse_norm(self._mix(features), residual, activates=activates)
-        folds = self.collapse_norm.folds(features)
-        collapsed = self._mix_in_pieces(features, folds=folds)
-        if folds:
-            return finish(collapsed, residual, activates=activates)
-        return self.collapse_norm(collapsed, residual, activates=activates)
+        if not self.collapse_norm.folds(features):
+            return self.collapse_norm(self._mix_in_pieces(features, self.collapse.weight), residual, activates=activates)
+        collapse, shift = self.collapse_norm.fold(self.collapse.weight)
+        return finish(self._mix_in_pieces(features, collapse), residual, activates=activates, shift=shift)
 
     def _maps(self) -> list[Map]:
         return split_map(self.project, self.widths)
 
-    def _mix_in_pieces(self, features: Features, *, folds: bool) -> Mapped:
-        """The collapsed windows, with the BN behind them if it ``folds``."""
+    def _mix_in_pieces(self, features: Features, collapse: Float[Tensor, "out value_channel window_frame 1"]) -> Mapped:
         query, key, value = self._maps()
         mapped, expand, unseen = self.theta.weight @ of_ones(value), None, None
         if self._widens():
@@ -120,8 +118,7 @@ class STFEM(nn.Module):
             inside=self.joins == "scores",
             eps=self.norm.eps,
         )
-        collapse, shift = self.collapse_norm.fold(self.collapse.weight) if folds else (self.collapse.weight, None)
-        return mix_windows(features, unseen, torch.cat(weights), expand, self.weight * self.graph, self.norm, collapse, shift, options)
+        return mix_windows(features, unseen, torch.cat(weights), expand, self.weight * self.graph, self.norm, collapse, options)
 
     def _widens(self) -> bool:
         """Whether V widens the features: then (P [x, 1]) ([W; b] Theta) is the smaller work."""

@@ -170,17 +170,13 @@ class WindowSweep:
         mixed: Mixed,
         affine: Affine,
         taps: Tensor,
-        shift: Tensor | None,
         collapsed: Float[Tensor, "clip_body window joint out"],
     ) -> None:
         """Writes the collapsed windows."""
         for piece in self.pieces():
             rows = collapsed[piece].flatten(0, 2)
             active = self._activate(piece, self._expanded(mixed[piece]), affine).flatten(0, 2).flatten(1)
-            if shift is None:
-                torch.mm(active, taps, out=rows)
-            else:
-                torch.addmm(shift, active, taps, out=rows)
+            torch.mm(active, taps, out=rows)
 
     def collapse_backward(
         self,
