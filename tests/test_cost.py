@@ -64,8 +64,10 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
             window_tokens = kept_tokens * window
             keys = aligned(window * joints)
             piece = max(1, NUMBERS_AT_ONCE // (keys * max(keys, inner)))  # windows whose maps are made together
-            pieces = [min(piece, kept - start) for start in range(0, kept, piece)]
-            mapped_tokens = bodies * joints * sum((each - 1) * stride + ceil(keys / joints) for each in pieces)
+            firsts = range(0, kept, piece)
+            stops = [length if first + piece >= kept else (first + piece - 1) * stride + 1 for first in firsts]
+            past = ceil(keys / joints) - 1
+            mapped_tokens = bodies * joints * sum(stop - first * stride + past for first, stop in zip(firsts, stops, strict=True))
             last = bodies * min(length, window - 1) * joints
             beside = aligned(wide + 1)
             stfem += product(inner, inner, beside)

@@ -1,4 +1,4 @@
-"""STFEM on a CPU, some windows at a time, with the gradients written out (:mod:`amanet.model.window_sweep`)."""
+"""STFEM on a CPU, some windows at a time, with the gradients written out (:mod:`amanet.model.window_piece`)."""
 
 from typing import Any
 
@@ -7,11 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from amanet.model.affine import Affine, Copies
+from amanet.model.affine import Affine
+from amanet.model.norm_loops import Moments
 from amanet.model.normalisation import BatchNorm, counted_bodies
 from amanet.model.pieces import Frames, scratch
-from amanet.model.side_by_side import add_up
-from amanet.model.window_sweep import Gradients, WindowOptions, WindowSweep, map_backward, map_padded, pad
+from amanet.model.side_by_side import add_up, everyone
+from amanet.model.window_piece import Gradients, Mixed, WindowOptions, Windows
 
 
 def mix_windows(
@@ -38,7 +39,7 @@ def mix_windows(
         assert norm.running_mean is not None
         assert norm.running_var is not None
         affine = Affine(norm.weight, norm.bias, norm.running_mean, norm.running_var, options.eps)
-        return _evaluate(features, unseen, weight, expand, graph, affine, taps, counted.copies, options)
+        return _evaluate(Windows(features, unseen, weight, expand, graph, counted.copies, options), affine, taps)
     statistics = None if norm.training else (norm.running_mean, norm.running_var)
     collapsed, mean, variance = _MixWindows.apply(  # pyright: ignore[reportGeneralTypeIssues]
         features, unseen, weight, expand, graph, norm.weight, norm.bias, taps, counted, statistics, options
@@ -48,26 +49,15 @@ def mix_windows(
     return collapsed
 
 
-def _evaluate(
-    features: Frames,
-    unseen: Tensor | None,
-    weight: Tensor,
-    expand: Tensor | None,
-    graph: Tensor,
-    affine: Affine,
-    taps: Tensor,
-    copies: Copies,
-    options: WindowOptions,
-) -> Float[Tensor, "clip_body window joint out"]:
-    """A piece goes from its linear maps to the collapsed windows, and none of what is between them is kept."""
-    whole = WindowSweep(pad(features, weight, options), unseen, expand, graph, copies, options)
-    collapsed = features.new_empty(*whole.shape, options.joints, taps.shape[-1])
-    for piece in whole.pieces():
-        sweep = whole.only(piece)
-        sweep.over(map_padded(sweep.padded, weight, options))
-        mixed = scratch("tokens", (*sweep.shape, options.tokens, sweep.mixed_channels), features)
-        sweep.mix(mixed, counts=False)
-        sweep.collapse(mixed, affine, taps, collapsed[piece])
+def _evaluate(windows: Windows, affine: Affine, taps: Tensor) -> Float[Tensor, "clip_body window joint out"]:
+    """A piece goes from the features to the collapsed windows, and none of what is between them is kept."""
+    features, options = windows.features, windows.options
+    collapsed = features.new_empty(*windows.shape, options.joints, taps.shape[-1])
+    for piece in windows.pieces():
+        place = collapsed[piece.place]
+        mixed = scratch("tokens", (*place.shape[:2], options.tokens, windows.mixed_channels), features)
+        piece.mix(mixed)
+        piece.collapse(mixed, affine, taps, place)
     return collapsed
 
 
@@ -77,35 +67,52 @@ class _MixWindows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
         features, unseen, weight, expand, graph, gain, offset, taps, counted, statistics, options = inputs
-        padded = pad(features, weight, options)
-        maps = map_padded(padded, weight, options)
-        sweep = WindowSweep(padded, unseen, expand, graph, counted.copies, options).over(maps)
-        mixed = padded.new_empty(*sweep.shape, options.tokens, sweep.mixed_channels)
-        mean, variance = sweep.mix(mixed, counts=statistics is None) or statistics
-        collapsed = padded.new_empty(*sweep.shape, options.joints, taps.shape[-1])
-        sweep.collapse(mixed, Affine(gain, offset, mean, variance, options.eps), taps, collapsed)
-        ctx.save_for_backward(padded, unseen, weight, expand, graph, gain, offset, taps, mixed, mean, variance, *maps)
-        ctx.channels, ctx.options, ctx.counted, ctx.training = features.shape[3], options, counted, statistics is None
+        windows = Windows(features, unseen, weight, expand, graph, counted.copies, options)
+        mixed = features.new_empty(*windows.shape, options.tokens, windows.mixed_channels)
+        mean, variance = _mix(windows, mixed, counts=statistics is None) or statistics
+        affine = Affine(gain, offset, mean, variance, options.eps)
+        collapsed = features.new_empty(*windows.shape, options.joints, taps.shape[-1])
+        for piece in windows.pieces():
+            piece.collapse(mixed[piece.place], affine, taps, collapsed[piece.place])
+        ctx.save_for_backward(features, unseen, weight, expand, graph, gain, offset, taps, mixed, mean, variance)
+        ctx.options, ctx.counted, ctx.training = options, counted, statistics is None
         ctx.mark_non_differentiable(mean, variance)
         return collapsed, mean, variance
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        padded, unseen, weight, expand, graph, gain, offset, taps, mixed, mean, variance, *maps = ctx.saved_tensors
-        sweep = WindowSweep(padded, unseen, expand, graph, ctx.counted.copies, ctx.options).over(maps)
+        features, unseen, weight, expand, graph, gain, offset, taps, mixed, mean, variance = ctx.saved_tensors
+        windows = Windows(features, unseen, weight, expand, graph, ctx.counted.copies, ctx.options)
         affine = Affine(gain, offset, mean, variance, ctx.options.eps)
         of_collapsed = gradients[0].contiguous()
-        found = Gradients(sweep, maps, learns_graph=ctx.needs_input_grad[4])
-        of_normed, of_taps, sums = sweep.collapse_backward(mixed, affine, taps, of_collapsed, found)
+        found = Gradients(windows, learns_graph=ctx.needs_input_grad[4])
+        of_normed, of_taps = mixed.new_empty(*mixed.shape[:3], len(mean)), torch.zeros_like(taps)
+        sums = mixed.new_zeros((2, len(mean)), dtype=torch.float64)
+        for piece in windows.pieces():
+            at = piece.place
+            piece.collapse_backward(mixed[at], affine, taps, of_collapsed[at], of_normed[at], of_taps, sums, found)
         of_offset, of_gain = sums.to(mean.dtype)
         first, second = add_up((of_offset, of_gain))
         # In evaluation the statistics are constants, and no rows were counted.
-        rows = float(ctx.counted.bodies * sweep.shape[1] * ctx.options.tokens)
+        rows = float(ctx.counted.bodies * windows.shape[1] * ctx.options.tokens)
         moved = affine.backward(first, second, rows) if ctx.training else (torch.zeros_like(first), torch.zeros_like(first))
-        sweep.mix_backward(mixed, affine, moved, of_normed, found)
-        of_weight = map_backward(found, padded, weight, ctx.options)
-        of_features = found.key[:, : sweep.frames, :, : ctx.channels]
+        for piece in windows.pieces():
+            piece.mix_backward(mixed[piece.place], affine, moved, of_normed[piece.place], found)
+        of_features = found.key[:, : windows.frames, :, : features.shape[3]]
         of_graph = None if found.graph is None else found.graph[:, : ctx.options.tokens]
         of_norm = of_gain * affine.deviation, of_offset
-        return of_features, found.unseen, of_weight, found.expand, of_graph, *of_norm, of_taps, None, None, None
+        return of_features, found.unseen, found.weight, found.expand, of_graph, *of_norm, of_taps, None, None, None
+
+
+def _mix(windows: Windows, mixed: Mixed, *, counts: bool) -> tuple[Tensor, Tensor] | None:
+    """Writes what attention mixes; returns mean and variance of what BN is to see, over all bodies of the batch, if it ``counts``."""
+    moments: Moments | None = None
+    for piece in windows.pieces():
+        place = mixed[piece.place]
+        piece.mix(place)
+        if counts:
+            tokens = piece.expanded(place)
+            moments = Moments(tokens[0, 0, 0].clone()) if moments is None else moments
+            moments.add(tokens, windows.copies[piece.place[0]])
+    return None if moments is None else Moments.joined(everyone(moments))

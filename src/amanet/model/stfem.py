@@ -26,7 +26,7 @@ from amanet.model.attention import (
 from amanet.model.mixed_windows import mix_windows
 from amanet.model.normalisation import BatchNorm
 from amanet.model.normed_sum import finish
-from amanet.model.window_sweep import WindowOptions
+from amanet.model.window_piece import WindowOptions
 from amanet.model.windows import cut_windows
 from amanet.skeleton import SkeletonLayout
 
