@@ -1,4 +1,4 @@
-"""Some windows of STFEM, from the features to what BN sees and on to what they collapse to, and the gradients, written out.
+"""Some windows of SFEM or STFEM, from the features to what BN sees and on to what becomes of it, and the gradients, written out.
 
 A piece is small enough to stay in the cache. Its linear maps and its correlations are computed again for the gradient and never kept, so a
 training step holds of every window what BN sees, and nothing else. Windows of frames are strided views.
@@ -17,10 +17,16 @@ from amanet.model.affine import Affine, Copies
 from amanet.model.loops import run
 from amanet.model.pieces import AttentionPiece, Frames, Tile, aligned, at_once, scratch, tile_shape, tiles
 
+PARTS = 4
+"""Pieces of single frames are by so much smaller: all of their tensors are as large as the largest, which elsewhere is the scores alone."""
+
 Maps = Float[Tensor, "piece_body padded_frame joint _"]
 Mixed = Float[Tensor, "piece_body window token mixed_channel"]
 Tokens = Float[Tensor, "piece_body window token channel"]
-Collapsed = Float[Tensor, "piece_body window joint out"]
+Active = Float[Tensor, "piece_body window joint window_frame channel"]
+"""The frames of a window beside each other, as a convolution takes them that collapses the window."""
+Taps = Float[Tensor, "tap out"]
+Output = Float[Tensor, "piece_body window joint out"]
 
 
 @dataclass(frozen=True)
@@ -89,13 +95,19 @@ class Windows:
         self.shape = len(features), (self.frames - 1) // options.stride + 1
 
     @property
+    def channels(self) -> int:
+        """Channels of values and of what BN sees."""
+        return self.options.widths[1]
+
+    @property
     def mixed_channels(self) -> int:
         """Channels of what attention mixes: mapped values, or keys that are yet to expand."""
-        return self.options.widths[1 if self.expand is None else 0]
+        return self.channels if self.expand is None else self.options.widths[0]
 
     def pieces(self) -> Iterator["WindowPiece"]:
         """Some windows of one body each, or all those of some bodies; one is good until the next."""
-        shape = tile_shape(self.shape, at_once(self.keys * max(self.keys, self.options.widths[1])))
+        windows = at_once(self.keys * max(self.keys, self.channels))
+        shape = tile_shape(self.shape, windows if self.options.window > 1 else max(1, windows // PARTS))
         return (WindowPiece(self, place) for place in tiles(self.shape, shape))
 
 
@@ -107,11 +119,12 @@ class Gradients:
         weight: of the linear maps, ``weights`` its parts.
     """
 
-    def __init__(self, windows: Windows, *, learns_graph: bool) -> None:
+    def __init__(self, windows: Windows, taps: Taps | None, *, learns_graph: bool) -> None:
         features, options = windows.features, windows.options
         self.key = features.new_zeros(len(features), windows.frames + options.padding, options.joints, options.widths[0])
         self.weight = features.new_zeros(sum(options.widths), windows.weights[0].shape[1])
         self.weights = self.weight.split(options.widths)
+        self.taps = None if taps is None else torch.zeros_like(taps)
         self.unseen = None if windows.unseen is None else torch.zeros_like(windows.unseen)
         self.expand = None if windows.expand is None else torch.zeros_like(windows.expand)
         self.graph = torch.zeros_like(windows.bias) if learns_graph else None
@@ -148,31 +161,43 @@ class WindowPiece:
         torch.mm(mixed.flatten(0, 2), expand.t(), out=expanded.flatten(0, 2))
         return expanded
 
-    def collapse(self, mixed: Mixed, affine: Affine, taps: Float[Tensor, "tap out"], collapsed: Collapsed) -> None:
-        """Writes the collapsed windows."""
-        active = self._activate(self.expanded(mixed), affine)
-        torch.mm(active.flatten(0, 2).flatten(1), taps, out=collapsed.flatten(0, 2))
+    def finish(self, mixed: Mixed, affine: Affine, taps: Taps | None, output: Output) -> None:
+        """Writes the active tokens, or the collapsed windows."""
+        tokens = self.expanded(mixed)
+        if taps is None:
+            self._activate(tokens, affine, output[:, :, :, None])
+        else:
+            torch.mm(self._activate(tokens, affine, self._active(tokens)).flatten(0, 2).flatten(1), taps, out=output.flatten(0, 2))
 
-    def collapse_backward(
+    def finish_backward(
         self,
         mixed: Mixed,
         affine: Affine,
-        taps: Float[Tensor, "tap out"],
-        of_collapsed: Collapsed,
+        taps: Taps | None,
+        output: Output | None,
+        of_output: Output,
         of_normed: Tokens,
-        of_taps: Float[Tensor, "tap out"],
         sums: Float[Tensor, "2 channel"],
         found: Gradients,
     ) -> None:
         """Writes the gradient of the normalised tokens; adds that of the taps, that of the values, and the sums that BN's needs."""
-        rows, tokens = of_collapsed.flatten(0, 2), self.expanded(mixed)
-        active = self._activate(tokens, affine)
-        of_taps.addmm_(active.flatten(0, 2).flatten(1).t(), rows)
-        of_active = scratch("of_active", active.shape, active)
-        torch.mm(rows, taps.t(), out=of_active.flatten(0, 2).flatten(1))
+        tokens = self.expanded(mixed)
+        if taps is None:
+            assert output is not None
+            active, of_active = output[:, :, :, None], of_output[:, :, :, None]
+        else:
+            active = self._activate(tokens, affine, self._active(tokens))
+            of_active = self._collapse_backward(active, taps, of_output.flatten(0, 2), found)
         of_value = self._memory("of_value_frames", 1).zero_()
         run(window_loops.activate_backward, of_active, active, tokens, affine.mean, self.options.stride, of_normed, of_value, sums)
         self._map_backward(1, of_value, found)
+
+    def _collapse_backward(self, active: Active, taps: Taps, rows: Float[Tensor, "row out"], found: Gradients) -> Active:
+        assert found.taps is not None
+        found.taps.addmm_(active.flatten(0, 2).flatten(1).t(), rows)
+        of_active = scratch("of_active", active.shape, active)
+        torch.mm(rows, taps.t(), out=of_active.flatten(0, 2).flatten(1))
+        return of_active
 
     def mix_backward(self, mixed: Mixed, affine: Affine, moved: tuple[Tensor, Tensor], of_normed: Tokens, found: Gradients) -> None:
         """Adds the gradients of what the tokens were mixed of."""
@@ -248,9 +273,11 @@ class WindowPiece:
                 tokens = seen * self.options.joints
                 yield slice(-seen, None), by_window[:, window, :tokens, tokens : self.options.tokens]
 
-    def _activate(self, tokens: Tokens, affine: Affine) -> Float[Tensor, "piece_body window joint window_frame channel"]:
-        """ReLU of the normalised tokens plus the values, the frames of a window beside each other, as the collapse takes them."""
-        active = scratch("active", (*tokens.shape[:2], self.options.joints, self.options.window, tokens.shape[-1]), tokens)
+    def _active(self, tokens: Tokens) -> Active:
+        return scratch("active", (*tokens.shape[:2], self.options.joints, self.options.window, tokens.shape[-1]), tokens)
+
+    def _activate(self, tokens: Tokens, affine: Affine, active: Active) -> Active:
+        """Writes ReLU of the normalised tokens plus the values."""
         value = self._map("value_frames", 1)
         run(window_loops.activate, tokens, value, self.options.stride, affine.scale, affine.shift, active)
         return active
