@@ -14,7 +14,6 @@ from amanet.cost import PEAK_RESET, cost, count_operations, report
 from amanet.errors import ExperimentError, LayoutError
 from amanet.model import BlockConfig, Network, NetworkConfig
 from amanet.model.pieces import NUMBERS_AT_ONCE
-from amanet.model.window_piece import PARTS
 from amanet.skeleton import load_layout
 from amanet.skeleton.layout import LAYOUT_FOLDER
 
@@ -30,26 +29,6 @@ def aligned(numbers: int) -> int:
     return ceil(numbers / 8) * 8
 
 
-def mixing(bodies: int, frames: int, joints: int, wide: int, inner: int, window: int = 1, stride: int = 1) -> int:
-    """Operations of SFEM, or of STFEM before windows collapse."""
-    kept = ceil(frames / stride)
-    keys = aligned(window * joints)
-    piece = max(1, NUMBERS_AT_ONCE // (keys * max(keys, inner)) // (PARTS if window == 1 else 1))  # windows whose maps are made together
-    firsts = range(0, kept, piece)
-    stops = [frames if first + piece >= kept else (first + piece - 1) * stride + 1 for first in firsts]
-    past = ceil(keys / joints) - 1
-    mapped_tokens = bodies * joints * sum(stop - first * stride + past for first, stop in zip(firsts, stops, strict=True))
-    window_tokens = bodies * kept * joints * window
-    beside = aligned(wide + 1)
-    theta = product(inner, inner, beside)
-    if wide < inner:  # V widens: the features and a channel of ones are mixed, and mapped after it
-        maps = product(beside, wide, beside) + product(mapped_tokens, wide + 1, beside + inner)
-        return theta + maps + product(window_tokens, keys, 2 * beside) + product(window_tokens, beside, inner)
-    of_zero = product(1, wide, wide) + product(bodies * min(frames, window - 1) * joints, wide, 1) if window > 1 else 0
-    maps = product(wide, wide, wide) + product(mapped_tokens, wide + 1, wide + 2 * inner)
-    return theta + maps + of_zero + product(window_tokens, keys, wide + inner)
-
-
 def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int, group: int, windows: tuple[int, ...]) -> int:
     """Operations of a forward pass of one clip through AMANet without DP, added up from the equations.
 
@@ -61,7 +40,14 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
         middle, stride, inner = (width if block == 0 else wide), (1 if block == 0 else 2), (out if block == 0 else wide)
         kept = ceil(length / stride)
         tokens, kept_tokens = bodies * length * joints, bodies * kept * joints
-        sfem = mixing(bodies, length, joints, wide, middle)
+
+        sfem = product(tokens, wide, middle)
+        if wide < middle:  # V widens: the features and a channel of ones are mixed, and mapped after it
+            beside = aligned(wide + 1)
+            sfem += product(beside, wide, beside) + product(tokens, beside, beside + middle) + product(tokens, joints, 2 * beside)
+            sfem += product(middle, middle, wide)
+        else:
+            sfem += product(wide, wide, wide) + product(tokens, wide, wide + middle) + product(tokens, joints, wide + middle)
         grouped = bodies * ceil(length / group) * group * joints
         ff = product(middle, middle, middle) + product(tokens, middle, middle) + 2 * product(grouped, group, middle)
         turns = ceil(group / 5)  # four frames of five taps each take eight products
@@ -73,8 +59,23 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
         jf += product(kept_tokens, middle, out) * (1 if middle == out and stride == 1 else 2)  # Theta, and the residual where it widens
         branch = out // 6
         ms_tcn = product(kept_tokens, out, 5 * branch) + 4 * product(kept_tokens, 3 * branch, branch) + product(kept_tokens, out, branch)
-        stfem = sum(mixing(bodies, length, joints, wide, inner, window, stride) for window in windows)
-        stfem += sum(product(kept_tokens, window * inner, out) for window in windows)
+        stfem = 0
+        for window in windows:
+            window_tokens = kept_tokens * window
+            keys = aligned(window * joints)
+            piece = max(1, NUMBERS_AT_ONCE // (keys * max(keys, inner)))  # windows whose maps are made together
+            pieces = [min(piece, kept - start) for start in range(0, kept, piece)]
+            mapped_tokens = bodies * joints * sum((each - 1) * stride + ceil(keys / joints) for each in pieces)
+            last = bodies * min(length, window - 1) * joints
+            beside = aligned(wide + 1)
+            stfem += product(inner, inner, beside)
+            if wide < inner:
+                stfem += product(beside, wide, beside) + product(mapped_tokens, wide + 1, beside + inner)
+                stfem += product(window_tokens, keys, 2 * beside) + product(window_tokens, beside, inner)
+            else:
+                stfem += product(wide, wide, wide) + product(1, wide, wide) + product(last, wide, 1)
+                stfem += product(mapped_tokens, wide + 1, wide + 2 * inner) + product(window_tokens, keys, wide + inner)
+            stfem += product(kept_tokens, window * inner, out)
         total += sfem + ff + jf + 2 * ms_tcn + stfem
         length = kept
     return total + product(1, 4 * width, num_classes)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from amanet.model import Network, NetworkConfig, attention, pieces, sfem, stfem, tfem
+from amanet.model import Network, NetworkConfig, attention, pieces, stfem, tfem
 from amanet.model.normalisation import BatchNorm
 from amanet.model.sfem import SFEM
 from amanet.model.stfem import STFEM
@@ -18,7 +18,6 @@ BODIES, FRAMES, CHANNELS = 2, 11, 4
 LAYOUT = load_layout("sbu15")
 MODULES: dict[str, Callable[[], nn.Module]] = {
     "sfem": lambda: SFEM(LAYOUT, (CHANNELS, 6)),
-    "sfem, as wide, alpha learned": lambda: SFEM(LAYOUT, (CHANNELS, CHANNELS), learn_weight=True),
     "sfem, two heads": lambda: SFEM(LAYOUT, (CHANNELS, CHANNELS), heads=2),
     "sfem, graph after the softmax": lambda: SFEM(LAYOUT, (CHANNELS, 6), joins="correlations"),
     "ff": lambda: FrameFeatures(CHANNELS, 5),
@@ -49,7 +48,7 @@ def all_at_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     monkeypatch.setattr(pieces, "NUMBERS_AT_ONCE", 4000)  # of windows of 45 tokens, one or two make a piece
 
     def choose(yes: bool) -> None:
-        for module in (sfem, tfem, stfem):
+        for module in (tfem, stfem):
             monkeypatch.setattr(module, "works_in_pieces", (lambda _: False) if yes else in_pieces)
 
     return choose
@@ -135,7 +134,7 @@ def test_a_network_in_pieces_equals_the_whole(all_at_once: Callable[[bool], None
     torch.testing.assert_close(network.train()(joints), expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["sfem", "stfem", "jf", "ff"])
+@pytest.mark.parametrize("name", ["stfem", "jf", "ff"])
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_half_precision_goes_around_the_pieces(name: str, kind: torch.dtype) -> None:
     torch.set_default_dtype(torch.float32)

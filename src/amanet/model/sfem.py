@@ -19,10 +19,9 @@ from amanet.model.attention import (
     split_heads,
     split_map,
     with_ones,
-    works_in_pieces,
 )
-from amanet.model.mixed_windows import mix_windows
 from amanet.model.normalisation import BatchNorm
+from amanet.model.normed_sum import finish
 from amanet.skeleton import SkeletonLayout
 
 
@@ -42,8 +41,6 @@ class SFEM(nn.Module):
     :math:`\Theta`         1x1 convolution, without the bias that BN cancels     ``theta``
     :math:`\sigma`         ReLU
     =====================  ====================================================  ==================
-
-    On a CPU it is worked out like a STFEM whose windows are single frames (:func:`~amanet.model.mixed_windows.mix_windows`).
 
     Args:
         layout: the skeleton.
@@ -78,28 +75,31 @@ class SFEM(nn.Module):
         self.register_buffer("graph", bone_graph(layout, frames=1))
 
     def forward(self, features: Features) -> Mapped:
-        if works_in_pieces(features) and self.heads == 1 and not self.norm.synchronises():
-            query, key, value = self._maps()
-            return mix_windows(features, query, key, value, self.theta.weight, self.weight * self.graph, self.norm, joins=self.joins)
-        value = F.linear(features, *self._maps()[2])
+        weight, bias = self._maps()[2]
+        theta, shift = self.theta.weight, None
+        folds = self.norm.folds(features) and self.joins == "scores"
+        if folds:  # correlations that sum to one pass on what is added to every value
+            theta, shift = self.norm.fold(theta)
+            shift, bias = shift + theta @ bias + bias, torch.zeros_like(bias)
+        value = F.linear(features, weight, None if folds else bias)
         widens = self.widths[2] > self.widths[0] and self.heads == 1
-        mixed = self._mix_and_map(features) if widens else self._map_and_mix(features, value)
-        return self.norm(mixed, value, activates=True)
+        mixed = self._mix_and_map(features, (theta @ weight, theta @ bias)) if widens else self._map_and_mix(features, value, theta)
+        return finish(mixed, value, activates=True, shift=shift) if folds else self.norm(mixed, value, activates=True)
 
-    def _map_and_mix(self, features: Features, value: Mapped) -> Mapped:
+    def _map_and_mix(self, features: Features, value: Mapped, theta: Tensor) -> Mapped:
         """(P V) Theta = P (V Theta)."""
         query, key = self._query_and_key(features)
-        mapped = split_heads(self.theta(value), self.heads)
+        mapped = split_heads(F.linear(value, theta), self.heads)
         return join_heads(attend(query, key, mapped, self.weight * self.graph, self.joins), self.heads)
 
-    def _mix_and_map(self, features: Features) -> Mapped:
+    def _mix_and_map(self, features: Features, mapped: Map) -> Mapped:
         """(P (x W + b)) Theta = (P [x, 1]) ([W; b] Theta), the smaller work where V widens the features."""
-        query, key, value = (of_ones(each) for each in self._maps())
+        query, key, _ = (of_ones(each) for each in self._maps())
         beside = with_ones(features)
         found = F.linear(beside, key.t() @ query)
         beside = beside.to(found.dtype)
         mixed = attend(found, beside, beside, self.weight * self.graph, self.joins, width=len(query))
-        return F.linear(mixed, self.theta.weight @ value)
+        return F.linear(mixed, of_ones(mapped))
 
     def correlations(self, features: Features, weight: float | None = None) -> Float[Tensor, "clip_body group joint joint"]:
         """The fused correlation matrix of every frame (Fig. 8), one a head; ``weight`` stands in for alpha."""

@@ -1,5 +1,7 @@
 """STFEM: the joints of a window of frames attend to each other."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from amanet.model.attention import (
     correlate,
     join_heads,
     of_ones,
+    query_features,
     split_heads,
     split_map,
     with_ones,
@@ -23,6 +26,7 @@ from amanet.model.attention import (
 from amanet.model.mixed_windows import mix_windows
 from amanet.model.normalisation import BatchNorm
 from amanet.model.normed_sum import finish
+from amanet.model.window_sweep import WindowOptions
 from amanet.model.windows import cut_windows
 from amanet.skeleton import SkeletonLayout
 
@@ -98,12 +102,33 @@ class STFEM(nn.Module):
 
     def _mix_in_pieces(self, features: Features, collapse: Float[Tensor, "out value_channel window_frame 1"]) -> Mapped:
         query, key, value = self._maps()
-        graph, options = self.weight * self.graph, {"window": self.window, "stride": self.stride}
-        return mix_windows(features, query, key, value, self.theta.weight, graph, self.norm, collapse, joins=self.joins, **options)
+        mapped, expand, unseen = self.theta.weight @ of_ones(value), None, None
+        if self._widens():
+            weights, expand = [of_ones(key).t() @ of_ones(query), of_ones(value)], mapped
+        else:
+            weights = [of_ones(query_features(query, key)), of_ones(value), mapped]
+            unseen = self._scores_of_zero(features[:, max(0, features.shape[1] - self.window + 1) :])
+        options = WindowOptions(
+            window=self.window,
+            stride=self.stride,
+            joints=features.shape[2],
+            width=self.widths[0],
+            filled=self.widths[0] + 1,
+            widths=tuple(map(len, weights)),
+            inside=self.joins == "scores",
+            eps=self.norm.eps,
+        )
+        return mix_windows(features, unseen, torch.cat(weights), expand, self.weight * self.graph, self.norm, collapse, options)
 
     def _widens(self) -> bool:
         """Whether V widens the features: then (P [x, 1]) ([W; b] Theta) is the smaller work."""
         return self.widths[2] > self.widths[0] and self.heads == 1
+
+    def _scores_of_zero(self, features: Features) -> Float[Tensor, "clip_body frame joint"]:
+        """Scores of keys that are zero, where those of features as keys are q k - q b_k (:func:`query_features`)."""
+        (query_weight, query_bias), (_, key_bias), _ = self._maps()
+        of_zero = key_bias[None] / -math.sqrt(len(key_bias))
+        return F.linear(features, of_zero @ query_weight, of_zero @ query_bias).squeeze(-1)
 
     def _mix(self, features: Features) -> Mapped:
         """Beside a channel of ones every map is without a bias, so that the zeros past the last frame stay zeros."""

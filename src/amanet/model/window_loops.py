@@ -1,7 +1,7 @@
-"""What :mod:`amanet.model.window_piece` does to windows beside matrix products, as loops that numba compiles, each one sweep over memory.
+"""What :mod:`amanet.model.window_sweep` does to windows beside matrix products, as loops that numba compiles, each one sweep over memory.
 
 Tokens are (body, window, token, channel), token = frame of the window * joints + joint; keys may stand behind them. The first window begins
-at the first frame. What goes into the collapsing convolution, or comes out of its gradient, has the frames of a window beside each other:
+at frame ``first``. What goes into the collapsing convolution, or comes out of its gradient, has the frames of a window beside each other:
 (body, window, joint, window_frame, channel).
 """
 
@@ -14,7 +14,7 @@ from amanet.compiled import compiled
 
 @compiled
 @no_type_check
-def activate(mixed, value, stride, scale, shift, active):
+def activate(mixed, value, first, stride, scale, shift, active):
     """Writes ReLU of the normalised tokens plus the values of their frames."""
     bodies, windows, joints, frames, channels = active.shape
     zero = active.dtype.type(0)
@@ -24,13 +24,13 @@ def activate(mixed, value, stride, scale, shift, active):
                 for joint in range(joints):
                     for channel in range(channels):
                         found = mixed[body, window, frame * joints + joint, channel] * scale[channel] + shift[channel]
-                        found += value[body, window * stride + frame, joint, channel]
+                        found += value[body, first + window * stride + frame, joint, channel]
                         active[body, window, joint, frame, channel] = zero if found < zero else found
 
 
 @compiled
 @no_type_check
-def activate_backward(of_active, active, mixed, mean, stride, of_normed, of_value, sums):
+def activate_backward(of_active, active, mixed, mean, first, stride, of_normed, of_value, sums):
     """Writes the gradient of the normalised tokens, adds that of the values, and the sums that the BN's gradient needs."""
     bodies, windows, joints, frames, channels = active.shape
     zero = active.dtype.type(0)
@@ -45,7 +45,7 @@ def activate_backward(of_active, active, mixed, mean, stride, of_normed, of_valu
                         behind = of_active[body, window, joint, frame, channel]
                         behind = zero if active[body, window, joint, frame, channel] <= zero else behind
                         of_normed[body, window, token, channel] = behind
-                        of_value[body, window * stride + frame, joint, channel] += behind
+                        of_value[body, first + window * stride + frame, joint, channel] += behind
                         part[0, channel] += behind
                         part[1, channel] += behind * (mixed[body, window, token, channel] - mean[channel])
             sums += part
@@ -66,7 +66,7 @@ def normalise_backward(of_normed, mixed, copies, offset, factor, scale, of_mixed
 
 @compiled
 @no_type_check
-def add_back(tokens, stride, window_frames, frames):
+def add_back(tokens, first, stride, window_frames, frames):
     """Adds tokens to the frames they came from."""
     bodies, windows, _, channels = tokens.shape
     joints = frames.shape[2]
@@ -75,4 +75,6 @@ def add_back(tokens, stride, window_frames, frames):
             for frame in range(window_frames):
                 for joint in range(joints):
                     for channel in range(channels):
-                        frames[body, window * stride + frame, joint, channel] += tokens[body, window, frame * joints + joint, channel]
+                        frames[body, first + window * stride + frame, joint, channel] += tokens[
+                            body, window, frame * joints + joint, channel
+                        ]
