@@ -62,11 +62,10 @@ class WindowOptions:
 
 
 class Gradients:
-    """What the windows add up, piece by piece. That of the maps lies in memory of the calling thread, and is good until the next."""
+    """What the windows add up, piece by piece."""
 
     def __init__(self, sweep: "WindowSweep", maps: Sequence[Maps], *, learns_graph: bool) -> None:
-        self.key = sweep.key.new_zeros(sweep.key.shape)
-        self.maps = [scratch(f"of_map_{place}", each.shape, each).zero_() for place, each in enumerate(maps)]
+        self.key, self.maps = sweep.key.new_zeros(sweep.key.shape), [torch.zeros_like(each) for each in maps]
         self.query, self.value, self.mapped = _three(self.maps, self.key)
         self.unseen = None if sweep.unseen is None else torch.zeros_like(sweep.unseen)
         self.expand = None if sweep.expand is None else torch.zeros_like(sweep.expand)
