@@ -45,14 +45,11 @@ def count_operations(contender: Contender, joints: torch.Tensor) -> float:
     return float(found.get_total_flops())
 
 
-def steps(contender: Contender, batch: int, frames: int, alone: int) -> dict[str, Callable[[], None]]:
-    joints, labels = draw(batch, frames, alone=alone)
-    return {"training step": lambda: contender.train_step(joints, labels), "inference": lambda: contender.infer(joints)}
-
-
 def time_steps(key: str, batch: int, frames: int, alone: int) -> None:
-    """Prints the seconds a clip of each kind of step in this process, each behind one like it."""
-    for step in steps(CONTENDERS[key](), batch, frames, alone).values():
+    """Prints the seconds a clip of a training step, and of inference, in this process, each behind one like it."""
+    contender = CONTENDERS[key]()
+    joints, labels = draw(batch, frames, alone=alone)
+    for step in (lambda: contender.train_step(joints, labels), lambda: contender.infer(joints)):
         step()
         print(seconds(step) / batch)
 
