@@ -1,9 +1,12 @@
 """Loops that numba compiles."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, no_type_check
 
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 
 def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
@@ -12,3 +15,33 @@ def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
         return njit(loop, cache=True, nogil=True)
     except RuntimeError:  # numba finds no such folder
         return njit(loop, nogil=True)
+
+
+LINE = 64
+"""Bytes of a line of the cache."""
+
+
+@intrinsic
+@no_type_check
+def put(typing, array, row, column, value, streams):
+    """``array[row, column] = value``; past the caches, which then neither read the line first nor hold it, unless ``streams`` is None.
+
+    Then every row must begin at a line of the cache and fill its last one. Other threads see what was written once the loop has
+    returned, as Python's lock is taken again then.
+    """
+    signature = types.void(array, types.intp, types.intp, array.dtype, streams)
+
+    def generate(context, builder, signature, arguments):
+        array, row, column, value, _ = arguments
+        kind = signature.args[0]
+        memory = context.make_array(kind)(context, builder, array)
+        shape, strides = (cgutils.unpack_tuple(builder, each, kind.ndim) for each in (memory.shape, memory.strides))
+        place = cgutils.get_item_pointer2(context, builder, memory.data, shape, strides, kind.layout, (row, column))
+        if signature.args[-1] == types.none:
+            builder.store(value, place)
+        else:
+            store = builder.store(value, place, align=LINE)
+            store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        return context.get_dummy_value()
+
+    return signature, generate

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amanet.compiled import compiled
+from amanet.compiled import compiled, put
 from amanet.model.affine import Affine, Copies
-from amanet.model.loops import run
+from amanet.model.loops import run, streams
 from amanet.model.side_by_side import everyone
 
 Rows = Float[Tensor, "clip_body *rows channel"]
@@ -63,7 +63,7 @@ def apply(features: Rows, affine: Affine, residual: Rows | None, output: Rows, a
     """Writes the normalised features, with the residual added and the ReLU taken."""
     written = _flat(output)
     added = None if residual is None else residual.to(output.dtype).reshape(written.shape)
-    run(_apply, _flat(features), affine.scale, affine.shift, added, written, activates)
+    run(_apply, _flat(features), affine.scale, affine.shift, added, written, activates, streams(written))
 
 
 def finish(features: Rows, shift: Float[Tensor, " channel"] | None, residual: Rows | None, activates: bool) -> None:
@@ -72,10 +72,14 @@ def finish(features: Rows, shift: Float[Tensor, " channel"] | None, residual: Ro
     run(_finish, rows, shift, None if residual is None else residual.to(rows.dtype).reshape(rows.shape), activates)
 
 
-def gradient_sums(gradient: Rows, output: Rows | None, features: Rows, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of the gradient behind the ReLU, and of its product with the centred features."""
+def gradient_sums(
+    gradient: Rows, output: Rows | None, features: Rows, mean: Tensor, of_residual: Rows | None
+) -> tuple[Tensor, Tensor]:
+    """Sums of the gradient behind the ReLU, and of its product with the centred features; writes the gradient of the residual, if any."""
     sums = mean.new_zeros((2, len(mean)), dtype=torch.float64)
-    run(_add_gradients, _flat(gradient), None if output is None else _flat(output), _flat(features), mean, sums)
+    seen = _flat(gradient), None if output is None else _flat(output), _flat(features)
+    behind = None if of_residual is None else _flat(of_residual)
+    run(_add_gradients, *seen, mean, sums, behind, streams(of_residual))
     first, second = sums.to(mean.dtype)
     return first, second
 
@@ -90,9 +94,12 @@ def gradients(
     of_features: Rows,
     of_residual: Rows | None,
 ) -> None:
-    """Writes the gradients of the features, and of the residual where there is one."""
-    flat = [None if each is None else _flat(each) for each in (gradient, output, features, of_features, of_residual)]
-    run(_gradients, *flat, affine.scale, *moved, _counts(features, copies), _rows_of_body(features))
+    """Writes the gradient of the features. That of the residual was written before, and is the gradient behind the ReLU."""
+    known = of_residual is not None and of_residual.dtype == gradient.dtype
+    behind, output = (of_residual, None) if known else (gradient, output)
+    seen = _flat(behind), None if output is None else _flat(output), _flat(features)
+    factors = affine.scale, *moved, _counts(features, copies), _rows_of_body(features)
+    run(_gradients, *seen, *factors, _flat(of_features), streams(of_features))
 
 
 def _flat(features: Rows) -> Float[Tensor, "row channel"]:
@@ -133,14 +140,14 @@ def _add_moments(features, copies, rows_of_body, shift, sums):
 
 @compiled
 @no_type_check
-def _apply(features, scale, shift, residual, output, activates):
+def _apply(features, scale, shift, residual, output, activates, streams):
     zero = output.dtype.type(0)
     for row in range(len(features)):
         for channel in range(features.shape[1]):
             found = features[row, channel] * scale[channel] + shift[channel]
             if residual is not None:
                 found += residual[row, channel]
-            output[row, channel] = zero if activates and found < zero else found
+            put(output, row, channel, zero if activates and found < zero else found, streams)
 
 
 @compiled
@@ -159,7 +166,7 @@ def _finish(features, shift, residual, activates):
 
 @compiled
 @no_type_check
-def _add_gradients(gradient, output, features, mean, sums):
+def _add_gradients(gradient, output, features, mean, sums, of_residual, streams):
     channels = features.shape[1]
     part = np.empty((2, channels), features.dtype)
     zero = gradient.dtype.type(0)
@@ -170,6 +177,8 @@ def _add_gradients(gradient, output, features, mean, sums):
                 behind = gradient[each, channel]
                 if output is not None:
                     behind = zero if output[each, channel] <= zero else behind
+                if of_residual is not None:
+                    put(of_residual, each, channel, behind, streams)
                 part[0, channel] += behind
                 part[1, channel] += behind * (features[each, channel] - mean[channel])
         sums += part
@@ -177,7 +186,7 @@ def _add_gradients(gradient, output, features, mean, sums):
 
 @compiled
 @no_type_check
-def _gradients(gradient, output, features, of_features, of_residual, scale, offset, factor, copies, rows_of_body):
+def _gradients(gradient, output, features, scale, offset, factor, copies, rows_of_body, of_features, streams):
     zero = gradient.dtype.type(0)
     for body in range(len(copies)):
         count = copies[body]
@@ -186,7 +195,5 @@ def _gradients(gradient, output, features, of_features, of_residual, scale, offs
                 behind = gradient[each, channel]
                 if output is not None:
                     behind = zero if output[each, channel] <= zero else behind
-                if of_residual is not None:
-                    of_residual[each, channel] = behind
                 moved = count * (offset[channel] + features[each, channel] * factor[channel])
-                of_features[each, channel] = moved + behind * scale[channel]
+                put(of_features, each, channel, moved + behind * scale[channel], streams)

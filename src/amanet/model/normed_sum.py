@@ -128,11 +128,11 @@ class _Normalise(torch.autograd.Function):
         assert sweeps is not None
         gradient = gradients[0].contiguous()
         affine = Affine(weight, bias, mean, variance, ctx.eps)
-        sums = sweeps.gradient_sums(gradient, output, features, mean)
-        offset, factor = affine.backward(*add_up(sums), ctx.rows)
         of_features, of_residual = torch.empty_like(features), None
         if ctx.residual_kind is not None and output is not None:
             of_residual = torch.empty_like(features, dtype=ctx.residual_kind)
+        sums = sweeps.gradient_sums(gradient, output, features, mean, of_residual)
+        offset, factor = affine.backward(*add_up(sums), ctx.rows)
         sweeps.gradients(gradient, output, features, affine, (offset, factor), copies, of_features, of_residual)
         if ctx.residual_kind is not None and output is None:
             of_residual = gradient.to(ctx.residual_kind)
