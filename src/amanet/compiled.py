@@ -23,20 +23,20 @@ LINE = 64
 
 @intrinsic
 @no_type_check
-def put(typing, array, row, column, value, streams):
-    """``array[row, column] = value``; past the caches, which then neither read the line first nor hold it, unless ``streams`` is None.
+def put(typing, array, index, value, streams):
+    """``array[index] = value``; past the caches, which then neither read the line first nor hold it, unless ``streams`` is None.
 
     Then every row must begin at a line of the cache and fill its last one. Other threads see what was written once the loop has
     returned, as Python's lock is taken again then.
     """
-    signature = types.void(array, types.intp, types.intp, array.dtype, streams)
+    signature = types.void(array, types.UniTuple(types.intp, array.ndim), array.dtype, streams)
 
     def generate(context, builder, signature, arguments):
-        array, row, column, value, _ = arguments
+        array, index, value, _ = arguments
         kind = signature.args[0]
         memory = context.make_array(kind)(context, builder, array)
-        shape, strides = (cgutils.unpack_tuple(builder, each, kind.ndim) for each in (memory.shape, memory.strides))
-        place = cgutils.get_item_pointer2(context, builder, memory.data, shape, strides, kind.layout, (row, column))
+        shape, strides, index = (cgutils.unpack_tuple(builder, each, kind.ndim) for each in (memory.shape, memory.strides, index))
+        place = cgutils.get_item_pointer2(context, builder, memory.data, shape, strides, kind.layout, index)
         if signature.args[-1] == types.none:
             builder.store(value, place)
         else:

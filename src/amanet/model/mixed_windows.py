@@ -11,12 +11,12 @@ from amanet.model.affine import Affine, Copies
 from amanet.model.normalisation import BatchNorm, counted_bodies
 from amanet.model.pieces import Frames, scratch
 from amanet.model.side_by_side import add_up
-from amanet.model.window_sweep import Gradients, WindowOptions, WindowSweep, map_backward, map_padded, pad
+from amanet.model.window_sweep import Gradients, WindowOptions, WindowSweep, map_backward, map_padded, pad, unseen_backward
 
 
 def mix_windows(
     features: Frames,
-    unseen: Float[Tensor, "clip_body last_frame joint"] | None,
+    of_zero: Float[Tensor, " padded_channel"] | None,
     weight: Float[Tensor, "all_channels padded_channel"],
     expand: Float[Tensor, "value_channel padded_channel"] | None,
     graph: Float[Tensor, "token token"],
@@ -29,7 +29,7 @@ def mix_windows(
     Beside the features stands a channel of ones (:func:`~amanet.model.attention.with_ones`), and zeros past the last frame. As many of
     these channels as queries have are keys; queries, values and mapped values are one linear map of them, below each other in ``weight``.
     With a map that is to ``expand`` what was mixed, there are no mapped values, and the keys are mixed instead. Keys past the last frame,
-    which are zero, get the query's score of ``unseen``, which holds the frames that such a window can begin with; without it they get zero.
+    which are zero, score with a query what the map ``of_zero`` says; without it they score zero.
     In training the tokens are kept once, as the BN's input; in evaluation not at all.
     """
     taps = collapse[..., 0].permute(2, 1, 0).flatten(0, 1)
@@ -38,10 +38,10 @@ def mix_windows(
         assert norm.running_mean is not None
         assert norm.running_var is not None
         affine = Affine(norm.weight, norm.bias, norm.running_mean, norm.running_var, options.eps)
-        return _evaluate(features, unseen, weight, expand, graph, affine, taps, counted.copies, options)
+        return _evaluate(features, of_zero, weight, expand, graph, affine, taps, counted.copies, options)
     statistics = None if norm.training else (norm.running_mean, norm.running_var)
     collapsed, mean, variance = _MixWindows.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        features, unseen, weight, expand, graph, norm.weight, norm.bias, taps, counted, statistics, options
+        features, of_zero, weight, expand, graph, norm.weight, norm.bias, taps, counted, statistics, options
     )
     if norm.training:
         norm.track(mean, variance, float(counted.bodies * collapsed.shape[1] * len(graph)))
@@ -50,7 +50,7 @@ def mix_windows(
 
 def _evaluate(
     features: Frames,
-    unseen: Tensor | None,
+    of_zero: Tensor | None,
     weight: Tensor,
     expand: Tensor | None,
     graph: Tensor,
@@ -60,7 +60,7 @@ def _evaluate(
     options: WindowOptions,
 ) -> Float[Tensor, "clip_body window joint out"]:
     """A piece goes from its linear maps to the collapsed windows, and none of what is between them is kept."""
-    whole = WindowSweep(pad(features, weight, options), unseen, expand, graph, copies, options)
+    whole = WindowSweep(pad(features, weight, options), of_zero, expand, graph, copies, options)
     collapsed = features.new_empty(*whole.shape, options.joints, taps.shape[-1])
     for piece in whole.pieces():
         sweep = whole.only(piece)
@@ -76,15 +76,15 @@ class _MixWindows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        features, unseen, weight, expand, graph, gain, offset, taps, counted, statistics, options = inputs
+        features, of_zero, weight, expand, graph, gain, offset, taps, counted, statistics, options = inputs
         padded = pad(features, weight, options)
         maps = map_padded(padded, weight, options)
-        sweep = WindowSweep(padded, unseen, expand, graph, counted.copies, options).over(maps)
+        sweep = WindowSweep(padded, of_zero, expand, graph, counted.copies, options).over(maps)
         mixed = padded.new_empty(*sweep.shape, options.tokens, sweep.mixed_channels)
         mean, variance = sweep.mix(mixed, counts=statistics is None) or statistics
         collapsed = padded.new_empty(*sweep.shape, options.joints, taps.shape[-1])
         sweep.collapse(mixed, Affine(gain, offset, mean, variance, options.eps), taps, collapsed)
-        ctx.save_for_backward(padded, unseen, weight, expand, graph, gain, offset, taps, mixed, mean, variance, *maps)
+        ctx.save_for_backward(padded, of_zero, weight, expand, graph, gain, offset, taps, mixed, mean, variance, *maps)
         ctx.channels, ctx.options, ctx.counted, ctx.training = features.shape[3], options, counted, statistics is None
         ctx.mark_non_differentiable(mean, variance)
         return collapsed, mean, variance
@@ -92,8 +92,8 @@ class _MixWindows(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        padded, unseen, weight, expand, graph, gain, offset, taps, mixed, mean, variance, *maps = ctx.saved_tensors
-        sweep = WindowSweep(padded, unseen, expand, graph, ctx.counted.copies, ctx.options).over(maps)
+        padded, of_zero, weight, expand, graph, gain, offset, taps, mixed, mean, variance, *maps = ctx.saved_tensors
+        sweep = WindowSweep(padded, of_zero, expand, graph, ctx.counted.copies, ctx.options).over(maps)
         affine = Affine(gain, offset, mean, variance, ctx.options.eps)
         of_collapsed = gradients[0].contiguous()
         found = Gradients(sweep, maps, learns_graph=ctx.needs_input_grad[4])
@@ -104,8 +104,8 @@ class _MixWindows(torch.autograd.Function):
         rows = float(ctx.counted.bodies * sweep.shape[1] * ctx.options.tokens)
         moved = affine.backward(first, second, rows) if ctx.training else (torch.zeros_like(first), torch.zeros_like(first))
         sweep.mix_backward(mixed, affine, moved, of_normed, found)
-        of_weight = map_backward(found, padded, weight, ctx.options)
+        of_weight, of_zero = map_backward(found, sweep, weight), unseen_backward(found, sweep, of_zero)
         of_features = found.key[:, : sweep.frames, :, : ctx.channels]
         of_graph = None if found.graph is None else found.graph[:, : ctx.options.tokens]
         of_norm = of_gain * affine.deviation, of_offset
-        return of_features, found.unseen, of_weight, found.expand, of_graph, *of_norm, of_taps, None, None, None
+        return of_features, of_zero, of_weight, found.expand, of_graph, *of_norm, of_taps, None, None, None

@@ -33,9 +33,11 @@ class Moments:
         self.sums = shift.new_zeros((2, len(shift)), dtype=torch.float64)
         self.rows = 0.0
 
-    def add(self, features: Rows, copies: Copies | None) -> None:
-        """Adds the rows, each as often as there are copies of its body."""
-        self.rows += run(_add_moments, _flat(features), _counts(features, copies), _rows_of_body(features), self.shift, self.sums)
+    def add(self, features: Rows, copies: Copies | None, kept: Rows | None = None) -> None:
+        """Adds the rows, each as often as there are copies of its body; and copies them to where they are ``kept``."""
+        counted = _counts(features, copies), _rows_of_body(features)
+        written = None if kept is None else _flat(kept)
+        self.rows += run(_add_moments, _flat(features), *counted, self.shift, self.sums, written, streams(kept))
 
     @staticmethod
     def joined(parts: Sequence["Moments"]) -> tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]:
@@ -116,8 +118,8 @@ def _counts(features: Rows, copies: Copies | None) -> Copies:
 
 @compiled
 @no_type_check
-def _add_moments(features, copies, rows_of_body, shift, sums):
-    """Adds the sum of centred rows and that of their squares; returns how many rows they stand for."""
+def _add_moments(features, copies, rows_of_body, shift, sums, kept, streams):
+    """Adds the sum of centred rows and that of their squares, and keeps them; returns how many rows they stand for."""
     channels = features.shape[1]
     part = np.empty((2, channels), features.dtype)
     row, counted = 0, 0.0
@@ -127,7 +129,10 @@ def _add_moments(features, copies, rows_of_body, shift, sums):
         part[:] = 0
         for each in range(row, end):
             for channel in range(channels):
-                centred = features[each, channel] - shift[channel]
+                found = features[each, channel]
+                if kept is not None:
+                    put(kept, (each, channel), found, streams)
+                centred = found - shift[channel]
                 part[0, channel] += centred
                 part[1, channel] += centred * centred
         for channel in range(channels):
@@ -147,7 +152,7 @@ def _apply(features, scale, shift, residual, output, activates, streams):
             found = features[row, channel] * scale[channel] + shift[channel]
             if residual is not None:
                 found += residual[row, channel]
-            put(output, row, channel, zero if activates and found < zero else found, streams)
+            put(output, (row, channel), zero if activates and found < zero else found, streams)
 
 
 @compiled
@@ -178,7 +183,7 @@ def _add_gradients(gradient, output, features, mean, sums, of_residual, streams)
                 if output is not None:
                     behind = zero if output[each, channel] <= zero else behind
                 if of_residual is not None:
-                    put(of_residual, each, channel, behind, streams)
+                    put(of_residual, (each, channel), behind, streams)
                 part[0, channel] += behind
                 part[1, channel] += behind * (features[each, channel] - mean[channel])
         sums += part
@@ -196,4 +201,4 @@ def _gradients(gradient, output, features, scale, offset, factor, copies, rows_o
                 if output is not None:
                     behind = zero if output[each, channel] <= zero else behind
                 moved = count * (offset[channel] + features[each, channel] * factor[channel])
-                put(of_features, each, channel, moved + behind * scale[channel], streams)
+                put(of_features, (each, channel), moved + behind * scale[channel], streams)

@@ -102,12 +102,12 @@ class STFEM(nn.Module):
 
     def _mix_in_pieces(self, features: Features, collapse: Float[Tensor, "out value_channel window_frame 1"]) -> Mapped:
         query, key, value = self._maps()
-        mapped, expand, unseen = self.theta.weight @ of_ones(value), None, None
+        mapped, expand, of_zero = self.theta.weight @ of_ones(value), None, None
         if self._widens():
             weights, expand = [of_ones(key).t() @ of_ones(query), of_ones(value)], mapped
         else:
             weights = [of_ones(query_features(query, key)), of_ones(value), mapped]
-            unseen = self._scores_of_zero(features[:, max(0, features.shape[1] - self.window + 1) :])
+            of_zero = self._scores_of_zero()
         options = WindowOptions(
             window=self.window,
             stride=self.stride,
@@ -118,17 +118,17 @@ class STFEM(nn.Module):
             inside=self.joins == "scores",
             eps=self.norm.eps,
         )
-        return mix_windows(features, unseen, torch.cat(weights), expand, self.weight * self.graph, self.norm, collapse, options)
+        return mix_windows(features, of_zero, torch.cat(weights), expand, self.weight * self.graph, self.norm, collapse, options)
 
     def _widens(self) -> bool:
         """Whether V widens the features: then (P [x, 1]) ([W; b] Theta) is the smaller work."""
         return self.widths[2] > self.widths[0] and self.heads == 1
 
-    def _scores_of_zero(self, features: Features) -> Float[Tensor, "clip_body frame joint"]:
-        """Scores of keys that are zero, where those of features as keys are q k - q b_k (:func:`query_features`)."""
+    def _scores_of_zero(self) -> Float[Tensor, " padded_channel"]:
+        """The map of features to their scores of keys that are zero, where those of features as keys are q k - q b_k (:func:`query_features`)."""
         (query_weight, query_bias), (_, key_bias), _ = self._maps()
         of_zero = key_bias[None] / -math.sqrt(len(key_bias))
-        return F.linear(features, of_zero @ query_weight, of_zero @ query_bias).squeeze(-1)
+        return of_ones((of_zero @ query_weight, of_zero @ query_bias))[0]
 
     def _mix(self, features: Features) -> Mapped:
         """Beside a channel of ones every map is without a bias, so that the zeros past the last frame stay zeros."""

@@ -1,7 +1,8 @@
 """What :mod:`amanet.model.window_sweep` does to windows beside matrix products, as loops that numba compiles, each one sweep over memory.
 
 Tokens are (body, window, token, channel), token = frame of the window * joints + joint; keys may stand behind them. The first window begins
-at frame ``first``. What goes into the collapsing convolution, or comes out of its gradient, has the frames of a window beside each other:
+at frame ``first``. What windows add up frame by frame is written by the first window that reaches a frame, so nobody writes zeros before.
+What goes into the collapsing convolution, or comes out of its gradient, has the frames of a window beside each other:
 (body, window, joint, window_frame, channel).
 """
 
@@ -9,7 +10,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from amanet.compiled import compiled
+from amanet.compiled import compiled, put
 
 
 @compiled
@@ -30,22 +31,25 @@ def activate(mixed, value, first, stride, scale, shift, active):
 
 @compiled
 @no_type_check
-def activate_backward(of_active, active, mixed, mean, first, stride, of_normed, of_value, sums):
-    """Writes the gradient of the normalised tokens, adds that of the values, and the sums that the BN's gradient needs."""
+def activate_backward(of_active, active, mixed, mean, first, stride, of_value, sums, of_normed, streams):
+    """Writes the gradient of the normalised tokens, adds up that of the values, and adds the sums that the BN's gradient needs."""
     bodies, windows, joints, frames, channels = active.shape
     zero = active.dtype.type(0)
     part = np.empty((2, channels), mixed.dtype)
     for body in range(bodies):
         for window in range(windows):
+            start = first + window * stride
             part[:] = 0
             for frame in range(frames):
+                reached = _is_reached(frame, frames, start, stride)
                 for joint in range(joints):
                     token = frame * joints + joint
                     for channel in range(channels):
                         behind = of_active[body, window, joint, frame, channel]
                         behind = zero if active[body, window, joint, frame, channel] <= zero else behind
-                        of_normed[body, window, token, channel] = behind
-                        of_value[body, first + window * stride + frame, joint, channel] += behind
+                        put(of_normed, (body, window, token, channel), behind, streams)
+                        before = of_value[body, start + frame, joint, channel] if reached else zero
+                        of_value[body, start + frame, joint, channel] = before + behind
                         part[0, channel] += behind
                         part[1, channel] += behind * (mixed[body, window, token, channel] - mean[channel])
             sums += part
@@ -67,14 +71,23 @@ def normalise_backward(of_normed, mixed, copies, offset, factor, scale, of_mixed
 @compiled
 @no_type_check
 def add_back(tokens, first, stride, window_frames, frames):
-    """Adds tokens to the frames they came from."""
+    """Adds up tokens in the frames they came from."""
     bodies, windows, _, channels = tokens.shape
     joints = frames.shape[2]
+    zero = tokens.dtype.type(0)
     for body in range(bodies):
         for window in range(windows):
+            start = first + window * stride
             for frame in range(window_frames):
+                reached = _is_reached(frame, window_frames, start, stride)
                 for joint in range(joints):
                     for channel in range(channels):
-                        frames[body, first + window * stride + frame, joint, channel] += tokens[
-                            body, window, frame * joints + joint, channel
-                        ]
+                        before = frames[body, start + frame, joint, channel] if reached else zero
+                        frames[body, start + frame, joint, channel] = before + tokens[body, window, frame * joints + joint, channel]
+
+
+@compiled
+@no_type_check
+def _is_reached(frame, window_frames, start, stride):
+    """Whether a window before this one, which begins at frame ``start``, reached this frame of it."""
+    return start > 0 and frame < window_frames - stride

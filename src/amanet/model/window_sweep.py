@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from amanet.model import window_loops
 from amanet.model.affine import Affine, Copies
-from amanet.model.loops import run
+from amanet.model.loops import run, streams
 from amanet.model.norm_loops import Moments
 from amanet.model.pieces import AttentionPiece, Frames, Tile, aligned, at_once, scratch, tile_shape, tiles
 from amanet.model.side_by_side import everyone
@@ -65,7 +65,7 @@ class Gradients:
     """What the windows add up, piece by piece."""
 
     def __init__(self, sweep: "WindowSweep", maps: Sequence[Maps], *, learns_graph: bool) -> None:
-        self.key, self.maps = sweep.key.new_zeros(sweep.key.shape), [torch.zeros_like(each) for each in maps]
+        self.key, *self.maps = (sweep.unreached(each) for each in (sweep.key, *maps))
         self.query, self.value, self.mapped = _three(self.maps, self.key)
         self.unseen = None if sweep.unseen is None else torch.zeros_like(sweep.unseen)
         self.expand = None if sweep.expand is None else torch.zeros_like(sweep.expand)
@@ -95,14 +95,22 @@ def map_padded(padded: Frames, weight: Tensor, options: WindowOptions) -> list[M
     return [torch.mm(rows, part.t()).view(*padded.shape[:3], -1) for part in maps]
 
 
-def map_backward(found: Gradients, padded: Frames, weight: Tensor, options: WindowOptions) -> Tensor:
+def map_backward(found: Gradients, sweep: "WindowSweep", weight: Tensor) -> Tensor:
     """Gradient of the weight; that of the keys, which are channels of the padded features, is added to what was found."""
-    of_weight, channels = torch.empty_like(weight), found.key.shape[-1]
-    for of_map, part, of_part in zip(found.maps, weight.split(options.widths), of_weight.split(options.widths), strict=True):
+    of_weight, channels, widths = torch.empty_like(weight), found.key.shape[-1], sweep.options.widths
+    for of_map, part, of_part in zip(found.maps, weight.split(widths), of_weight.split(widths), strict=True):
         rows = of_map.flatten(0, 2)
         found.key.flatten(0, 2).addmm_(rows, part[:, :channels])
-        torch.mm(rows.t(), padded.flatten(0, 2), out=of_part)
+        torch.mm(rows.t(), sweep.padded.flatten(0, 2), out=of_part)
     return of_weight
+
+
+def unseen_backward(found: Gradients, sweep: "WindowSweep", of_zero: Tensor | None) -> Tensor | None:
+    """Gradient of the map that gives queries their scores of zero; that of the features is added to that of the keys."""
+    if of_zero is None or found.unseen is None:
+        return None
+    found.key[:, sweep.ends] += found.unseen[..., None] * of_zero[: found.key.shape[-1]]
+    return found.unseen.flatten() @ sweep.padded[:, sweep.ends].flatten(0, 2)
 
 
 class WindowSweep:
@@ -112,25 +120,29 @@ class WindowSweep:
 
     Attributes:
         shape: bodies and windows.
+        ends: the frames that a window which ends past the clip can begin with.
+        unseen: what their queries score with keys past the clip, which are zero.
     """
 
     def __init__(
         self,
         padded: Frames,
-        unseen: Tensor | None,
+        of_zero: Float[Tensor, " padded_channel"] | None,
         expand: Tensor | None,
         graph: Tensor,
         copies: Copies,
         options: WindowOptions,
     ) -> None:
         self.padded, self.key = padded, padded[..., : options.widths[0]]
-        self.unseen, self.expand, self.copies, self.options = unseen, expand, copies.to(padded.dtype), options
+        self.expand, self.copies, self.options = expand, copies.to(padded.dtype), options
         self.keys = aligned(options.tokens)
         masked = self.keys - options.tokens
         self.bias = F.pad(graph if options.inside else torch.zeros_like(graph), (0, masked), value=-torch.inf)
         self.graph = None if options.inside else F.pad(graph, (0, masked))
         self.frames = padded.shape[1] - options.padding
         self.shape = len(padded), (self.frames - 1) // options.stride + 1
+        self.ends = slice(max(0, self.frames - options.window + 1), self.frames)
+        self.unseen = None if of_zero is None else padded[:, self.ends] @ of_zero
 
     def over(self, maps: Sequence[Maps]) -> "WindowSweep":
         """With these maps of the padded frames."""
@@ -148,6 +160,14 @@ class WindowSweep:
         part.frames, part.shape = self.frames - first, (len(part.key), number)
         return part
 
+    def unreached(self, frames: Maps) -> Maps:
+        """Memory for what the windows add up in frames: zeros where no window reaches, as the first that does writes."""
+        found = frames.new_empty(frames.shape)
+        if self.options.stride > self.options.window:
+            return found.zero_()
+        found[:, (self.shape[1] - 1) * self.options.stride + self.options.window :] = 0
+        return found
+
     @property
     def mixed_channels(self) -> int:
         """Channels of what attention mixes: mapped values, or keys that are yet to expand."""
@@ -157,10 +177,17 @@ class WindowSweep:
         """Writes what BN is to see, once expanded; returns its mean and variance over all bodies of the batch, if it ``counts``."""
         moments: Moments | None = None
         for piece in self.pieces():
-            self._attend(piece).mix(mixed[piece].flatten(0, 1))
-            if counts:
-                tokens = self._expanded(mixed[piece])
-                moments = Moments(tokens[0, 0, 0].clone()) if moments is None else moments
+            attention, place = self._attend(piece), mixed[piece]
+            if not counts:
+                attention.mix(place.flatten(0, 1))
+                continue
+            found = attention.mix().view(place.shape)
+            tokens = self._expanded(found)
+            moments = Moments(tokens[0, 0, 0].clone()) if moments is None else moments
+            if self.expand is None:
+                moments.add(tokens, self.copies[piece[0]], kept=place)
+            else:
+                place.copy_(found)
                 moments.add(tokens, self.copies[piece[0]])
         return None if moments is None else Moments.joined(everyone(moments))
 
@@ -195,9 +222,8 @@ class WindowSweep:
             of_taps.addmm_(active.flatten(0, 2).flatten(1).t(), rows)
             of_active = scratch("of_active", active.shape, active)
             torch.mm(rows, taps.t(), out=of_active.flatten(0, 2).flatten(1))
-            place = self._place(piece)
-            written = of_normed[piece], found.value[piece[0]], sums
-            run(window_loops.activate_backward, of_active, active, tokens, affine.mean, *place, *written)
+            written = found.value[piece[0]], sums, of_normed[piece], streams(of_normed)
+            run(window_loops.activate_backward, of_active, active, tokens, affine.mean, *self._place(piece), *written)
         return of_normed, of_taps, sums
 
     def mix_backward(self, mixed: Mixed, affine: Affine, moved: tuple[Tensor, Tensor], of_normed: Tokens, found: Gradients) -> None:
@@ -211,11 +237,14 @@ class WindowSweep:
                 assert found.expand is not None
                 found.expand.addmm_(gradient.flatten(0, 1).t(), mixed[piece].flatten(0, 2))
                 gradient = gradient @ self.expand
-            *of_tokens, of_scores = attention.gradients(gradient, found.graph)
+            of_query, of_key, of_value, of_scores = attention.gradients(gradient, found.graph)
             for frames, block in self._past_the_end(piece, of_scores):
                 assert found.unseen is not None
                 found.unseen[piece[0], frames] += block.sum(-1).unflatten(1, (-1, self.options.joints))
-            for total, part in zip((found.query, found.key, found.mapped), of_tokens, strict=True):
+            totals = [(found.query, of_query), (found.key, of_key), (found.mapped, of_value)]
+            if self.expand is not None:  # keys are what is mixed
+                totals = [(found.query, of_query), (found.key, of_key.add_(of_value))]
+            for total, part in totals:
                 tokens = part.unflatten(0, mixed[piece].shape[:2])
                 run(window_loops.add_back, tokens, *self._place(piece), self.options.window, total[piece[0]])
 
