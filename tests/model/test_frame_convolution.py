@@ -11,18 +11,17 @@ from amanet.model.frame_convolution import convolve_frames
 BODIES, JOINTS, IN, OUT = 3, 2, 4, 5
 
 
-def draw(frames: int, taps: int, kind: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+def draw(frames: int, taps: int, kind: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(10 * frames + taps)
-    shapes = (BODIES, frames, JOINTS, IN), (taps, IN, OUT), (frames, OUT)
-    features, weights, bias = (torch.randn(shape, generator=generator, dtype=kind, requires_grad=True) for shape in shapes)
-    return features, weights, bias
+    shapes = (BODIES, frames, JOINTS, IN), (taps, IN, OUT)
+    features, weights = (torch.randn(shape, generator=generator, dtype=kind, requires_grad=True) for shape in shapes)
+    return features, weights
 
 
-def tap_by_tap(features: np.ndarray, taps: np.ndarray, bias: np.ndarray) -> np.ndarray:
+def tap_by_tap(features: np.ndarray, taps: np.ndarray) -> np.ndarray:
     bodies, frames, joints, _ = features.shape
     output = np.zeros((bodies, frames, joints, taps.shape[2]))
     for frame in range(frames):
-        output[:, frame] = bias[frame]
         for tap in range(len(taps)):
             seen = frame + tap - (len(taps) - 1) // 2
             if 0 <= seen < frames:
@@ -50,12 +49,12 @@ def test_rounds_little_more_than_the_sum_over_taps() -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(1, 40, 5, 96, generator=generator).relu()
     taps = torch.randn(5, 96, 96, generator=generator) / 480**0.5
-    found = convolve_frames(features, taps, torch.zeros(40, 96))
-    expected = torch.from_numpy(tap_by_tap(*(each.double().numpy() for each in (features, taps, torch.zeros(40, 96)))))
+    found = convolve_frames(features, taps)
+    expected = torch.from_numpy(tap_by_tap(*(each.double().numpy() for each in (features, taps))))
     assert (found - expected).norm() / expected.norm() < 2e-6
 
 
 def test_takes_features_that_are_a_view() -> None:
-    features, taps, bias = draw(9, 5)
+    features, taps = draw(9, 5)
     view = features.detach().transpose(1, 2).contiguous().transpose(1, 2)
-    assert torch.equal(convolve_frames(view, taps, bias), convolve_frames(features, taps, bias))
+    assert torch.equal(convolve_frames(view, taps), convolve_frames(features, taps))

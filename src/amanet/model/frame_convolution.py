@@ -30,7 +30,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from amanet.model import frame_loops
-from amanet.model.loops import run
+from amanet.model.loops import run, streams
 from amanet.model.pieces import Frames, Tile, at_once, scratch, tile_shape, tiles
 
 ROWS, TAPS, OUTPUTS = 8, 5, 4
@@ -50,27 +50,25 @@ _OF_FRAMES = torch.linalg.inv(_values(ROWS)).t()
 _TO_FRAMES = _values(OUTPUTS).t()
 
 
-def convolve_frames(
-    features: Frames, taps: Float[Tensor, "tap channel out"], bias: Float[Tensor, "frame out"]
-) -> Float[Tensor, "clip_body frame joint out"]:
-    """A convolution over time that keeps the frames; zeros stand for those before and after. Each frame has its own bias."""
-    return _ConvolveFrames.apply(features.contiguous(), taps, bias)  # pyright: ignore[reportReturnType]
+def convolve_frames(features: Frames, taps: Float[Tensor, "tap channel out"]) -> Float[Tensor, "clip_body frame joint out"]:
+    """A convolution over time that keeps the frames; zeros stand for those before and after."""
+    return _ConvolveFrames.apply(features.contiguous(), taps)  # pyright: ignore[reportReturnType]
 
 
 class _ConvolveFrames(torch.autograd.Function):
     """In turns of five taps each, whose spectra are added up before they become frames."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, features: Tensor, taps: Tensor) -> Tensor:
         ctx.save_for_backward(features, taps)
         turns = _turns(taps)
-        convolved = bias[None, :, None].repeat(len(features), 1, features.shape[2], 1)
+        convolved = features.new_empty(*features.shape[:3], taps.shape[2])
         for piece in _pieces(features, taps):
             found = _spectrum("found", convolved, piece)
             for place, turn in enumerate(turns):
                 seen = _spread("seen", features, _OF_FRAMES, _first(taps, place), piece)
                 torch.baddbmm(found.flatten(1, 3), seen, turn, beta=min(place, 1), out=found.flatten(1, 3))
-            _gather(found, _TO_FRAMES, 0, piece, convolved)
+            _gather(found, _TO_FRAMES, 0, piece, convolved, streamed=True)
         return convolved
 
     @staticmethod
@@ -78,7 +76,8 @@ class _ConvolveFrames(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         features, taps = ctx.saved_tensors
         gradient, turns = gradients[0].contiguous(), _turns(taps)
-        of_features, of_turns = torch.zeros_like(features), torch.zeros_like(turns)
+        of_turns = torch.zeros_like(turns)
+        of_features = torch.zeros_like(features) if len(turns) > 1 else torch.empty_like(features)
         of_outputs = F.pad(_TO_FRAMES.t(), (0, ROWS - OUTPUTS))
         for piece in _pieces(features, taps):
             of_found = _spread("of_found", gradient, of_outputs, 0, piece)
@@ -87,9 +86,9 @@ class _ConvolveFrames(torch.autograd.Function):
                 seen = _spread("seen", features, _OF_FRAMES, _first(taps, place), piece)
                 of_turn.baddbmm_(seen.transpose(1, 2), of_found)
                 torch.bmm(of_found, turn.transpose(1, 2), out=of_seen.flatten(1, 3))
-                _gather(of_seen, _OF_FRAMES.t(), _first(taps, place), piece, of_features)
+                _gather(of_seen, _OF_FRAMES.t(), _first(taps, place), piece, of_features, reached=len(turns) > 1)
         of_taps = (_OF_TAPS.t().to(taps.dtype) @ of_turns.flatten(2)).flatten(0, 1)[: len(taps)].view(taps.shape)
-        return of_features, of_taps, gradient.sum((0, 2))
+        return of_features, of_taps
 
 
 def _turns(taps: Float[Tensor, "tap channel out"]) -> Float[Tensor, "turn row channel out"]:
@@ -126,10 +125,23 @@ def _spread(
     return spectrum.flatten(1, 3)
 
 
-def _gather(spectrum: Tensor, matrix: Float[Tensor, "tile_frame row"], first: int, piece: Tile, frames: Frames) -> None:
-    """Adds what the spectra say to the frames of a piece's tiles, the first of which begins at frame ``first``."""
+def _gather(
+    spectrum: Tensor,
+    matrix: Float[Tensor, "tile_frame row"],
+    first: int,
+    piece: Tile,
+    frames: Frames,
+    *,
+    reached: bool = False,
+    streamed: bool = False,
+) -> None:
+    """Adds up what the spectra say in the frames of a piece's tiles, the first of all beginning at frame ``first``.
+
+    Frames that are not ``reached`` before hold nothing yet. They are ``streamed`` where one tile gives each of them.
+    """
     bodies, some = piece
-    run(frame_loops.gather, spectrum, _like(matrix, frames), first + some.start * OUTPUTS, OUTPUTS, frames[bodies])
+    place = None if reached else first, first + some.start * OUTPUTS, OUTPUTS
+    run(frame_loops.gather, spectrum, _like(matrix, frames), *place, frames[bodies], streams(frames) if streamed else None)
 
 
 def _like(matrix: Tensor, frames: Frames) -> Tensor:

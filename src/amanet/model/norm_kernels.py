@@ -43,9 +43,7 @@ def apply(features: Rows, affine: Affine, residual: Rows | None, output: Rows, a
     )  # fmt: skip
 
 
-def gradient_sums(
-    gradient: Rows, output: Rows | None, features: Rows, mean: Tensor, of_residual: Rows | None
-) -> tuple[Tensor, Tensor]:
+def gradient_sums(gradient: Rows, output: Rows | None, features: Rows, mean: Tensor, of_residual: Rows | None) -> tuple[Tensor, Tensor]:
     """Sums of the gradient behind the ReLU, and of its product with the centred features. Of the residual :func:`gradients` writes."""
     first, second = _sum_over_tiles(_sum_gradients, features, gradient, output, mean, None)
     return first.to(mean.dtype), second.to(mean.dtype)

@@ -74,9 +74,7 @@ def finish(features: Rows, shift: Float[Tensor, " channel"] | None, residual: Ro
     run(_finish, rows, shift, None if residual is None else residual.to(rows.dtype).reshape(rows.shape), activates)
 
 
-def gradient_sums(
-    gradient: Rows, output: Rows | None, features: Rows, mean: Tensor, of_residual: Rows | None
-) -> tuple[Tensor, Tensor]:
+def gradient_sums(gradient: Rows, output: Rows | None, features: Rows, mean: Tensor, of_residual: Rows | None) -> tuple[Tensor, Tensor]:
     """Sums of the gradient behind the ReLU, and of its product with the centred features; writes the gradient of the residual, if any."""
     sums = mean.new_zeros((2, len(mean)), dtype=torch.float64)
     seen = _flat(gradient), None if output is None else _flat(output), _flat(features)

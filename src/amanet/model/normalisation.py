@@ -67,15 +67,29 @@ class BatchNorm(nn.BatchNorm1d):
     synchronise: bool = False
 
     def forward(
-        self, input: Float[Tensor, "*batch channel"], residual: Float[Tensor, "*batch channel"] | None = None, *, activates: bool = False
+        self,
+        input: Float[Tensor, "*batch channel"],
+        residual: Float[Tensor, "*batch channel"] | None = None,
+        *,
+        activates: bool = False,
+        missing: Float[Tensor, " channel"] | None = None,
     ) -> Float[Tensor, "*batch channel"]:
-        """The normalised input, plus a residual, through a ReLU if it ``activates``."""
+        """The normalised input, plus a residual, through a ReLU if it ``activates``.
+
+        ``missing`` is what every row of the input lacks, such as the bias of the map before. In training BN takes it away again, so that no
+        sweep over memory need add it: only the running mean knows of it, and its gradient is zero.
+        """
+        if self.training and not self.synchronises() and sweeps_over(input):
+            return self._sweep(input, _shared(), residual, activates=activates, missing=missing)
+        return self._normalise(input if missing is None else input + missing, residual, activates=activates)
+
+    def _normalise(
+        self, input: Float[Tensor, "*batch channel"], residual: Float[Tensor, "*batch channel"] | None, *, activates: bool
+    ) -> Float[Tensor, "*batch channel"]:
         if self.synchronises():
             return finish(self._forward_synchronised(input), residual, activates=activates)
         if not self.training and sweeps_once(input):
             return self._apply_running(input, residual, activates=activates)
-        if self.training and sweeps_over(input):
-            return self._sweep(input, _shared(), residual, activates=activates)
         return finish(self._forward_plainly(input), residual, activates=activates)
 
     def _sweep(
@@ -85,11 +99,13 @@ class BatchNorm(nn.BatchNorm1d):
         residual: Float[Tensor, "*batch channel"] | None,
         *,
         activates: bool,
+        missing: Float[Tensor, " channel"] | None,
     ) -> Float[Tensor, "*batch channel"]:
         bodies, copies = (len(input), None) if shared is None else (shared.bodies, shared.copies)
         rows = float(bodies * input[0, ..., 0].numel())
-        output, mean, variance = normalise(input, self.weight, self.bias, self.eps, rows, copies, residual, activates=activates)
-        self.track(mean, variance, rows)
+        bias = self.bias if missing is None else self.bias + 0 * missing
+        output, mean, variance = normalise(input, self.weight, bias, self.eps, rows, copies, residual, activates=activates)
+        self.track(mean if missing is None else mean + missing.detach(), variance, rows)
         return output
 
     def _forward_plainly(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
@@ -193,7 +209,7 @@ def map_and_normalise(
     if norm.folds(features):
         folded, shift = norm.fold(weight, bias)
         return finish(F.linear(features, folded), residual, activates=activates, shift=shift)
-    return norm(F.linear(features, weight, bias), residual, activates=activates)
+    return norm(F.linear(features, weight), residual, activates=activates, missing=bias)
 
 
 class _SumOverProcesses(torch.autograd.Function):

@@ -125,7 +125,7 @@ class STFEM(nn.Module):
         return self.widths[2] > self.widths[0] and self.heads == 1
 
     def _scores_of_zero(self) -> Float[Tensor, " padded_channel"]:
-        """The map of features to their scores of keys that are zero, where those of features as keys are q k - q b_k (:func:`query_features`)."""
+        """What features score as queries with keys that are zero, where other keys score q k - q b_k (:func:`query_features`)."""
         (query_weight, query_bias), (_, key_bias), _ = self._maps()
         of_zero = key_bias[None] / -math.sqrt(len(key_bias))
         return of_ones((of_zero @ query_weight, of_zero @ query_bias))[0]

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,10 +51,11 @@ class FrameFeatures(nn.Module):
         self.norm = BatchNorm(channels)
 
     def forward(self, features: Features) -> Features:
-        mixed = self._mix(features)
+        mixed, bias = self._mix(features), self._bias()
         if self.norm.folds(features):
-            return finish(self._convolve(mixed, *self.norm.fold(self.theta.weight)), features, activates=True)
-        return self.norm(self._convolve(mixed, self.theta.weight), features, activates=True)
+            theta, shift = self.norm.fold(self.theta.weight, bias)
+            return finish(self._convolve(mixed, theta), features, activates=True, shift=shift)
+        return self.norm(self._convolve(mixed, self.theta.weight), features, activates=True, missing=bias)
 
     def _mix(self, features: Features) -> Features:
         if runs_kernels(features) and features.dtype != torch.float64:
@@ -66,18 +67,29 @@ class FrameFeatures(nn.Module):
         groups = correlate_within(query, key, self._missing(features)) @ key
         return groups.flatten(1, 2)[:, : features.shape[1]].view(features.shape)
 
-    def _convolve(self, mixed: Features, theta: Tensor, shift: Tensor | None = None) -> Features:
-        """Theta of values that are mixed as features: (P (x W + b)) Theta = (P x) (W Theta) + b Theta, as the rows of P sum to one."""
+    def _convolve(self, mixed: Features, theta: Tensor) -> Features:
+        """Theta of values that are mixed as features, without what their bias gives to a frame that all taps reach.
+
+        (P (x W + b)) Theta = (P x) (W Theta) + b Theta, as the rows of P sum to one.
+        """
         _, _, (weight, bias) = self._maps()
         taps = theta[..., 0].permute(2, 1, 0)
-        bias = frames_within(mixed.shape[1], self.group, taps) @ (bias @ taps)
-        bias = bias if shift is None else bias + shift
-        taps = weight.t() @ taps
+        convolved = self._convolve_features(mixed, weight.t() @ taps)
+        frames, outside = taps_outside(mixed.shape[1], self.group, taps)
+        lacking = (outside @ (bias @ taps))[:, None].expand(len(convolved), -1, convolved.shape[2], -1)
+        return convolved.index_add_(1, frames, lacking.to(convolved.dtype), alpha=-1)
+
+    def _bias(self) -> Float[Tensor, " channel"]:
+        """What the bias of the values gives to a frame that all taps of Theta reach."""
+        _, _, (_, bias) = self._maps()
+        return self.theta.weight.sum((2, 3)) @ bias
+
+    def _convolve_features(self, mixed: Features, taps: Float[Tensor, "tap channel out"]) -> Features:
         if works_in_pieces(mixed):
-            return convolve_frames(mixed, taps, bias)
+            return convolve_frames(mixed, taps)
         before, after = (self.group - 1) // 2, self.group // 2
         padded = F.pad(mixed, (0, 0, 0, 0, before, after))
-        return F.conv2d(padded.permute(0, 3, 1, 2), taps.permute(2, 1, 0)[..., None]).permute(0, 2, 3, 1) + bias[:, None]
+        return F.conv2d(padded.permute(0, 3, 1, 2), taps.permute(2, 1, 0)[..., None]).permute(0, 2, 3, 1)
 
     def correlations(self, features: Features) -> Float[Tensor, "clip_body group group_frame group_frame"]:
         """The correlation matrix of every group of frames."""
@@ -104,10 +116,13 @@ class FrameFeatures(nn.Module):
         return -features.shape[1] % self.group
 
 
-def frames_within(frames: int, taps: int, like: Tensor) -> Float[Tensor, "frame tap"]:
-    """One where a tap of a convolution that keeps the frames falls on a frame, zero where it falls before the first or past the last."""
-    frame = torch.arange(frames, device=like.device)[:, None] + torch.arange(taps, device=like.device) - (taps - 1) // 2
-    return ((frame >= 0) & (frame < frames)).to(like.dtype)
+def taps_outside(frames: int, taps: int, like: Tensor) -> tuple[Int[Tensor, " edge_frame"], Float[Tensor, "edge_frame tap"]]:
+    """The frames at both ends that some tap of a convolution that keeps the frames does not reach, and a one for each such tap."""
+    before, after = min((taps - 1) // 2, frames), taps // 2
+    ends = torch.arange(before, device=like.device), torch.arange(max(before, frames - after), frames, device=like.device)
+    edges = torch.cat(ends)
+    seen = edges[:, None] + torch.arange(taps, device=like.device) - (taps - 1) // 2
+    return edges, ((seen < 0) | (seen >= frames)).to(like.dtype)
 
 
 def correlate_within(query: Tensor, key: Tensor, missing: int) -> Float[Tensor, "clip_body group group_frame group_frame"]:
