@@ -166,8 +166,9 @@ class JointFeatures(nn.Module):
     def forward(self, features: Features) -> Mapped:
         if self.norm.folds(features) and works_in_pieces(features) and not torch.is_grad_enabled():
             return self._evaluate(features)
-        kept = kept_frames(features, self.stride)
-        mixed = self._mix(*self._query_and_key(features))
+        kept = kept_frames(features, self.stride).contiguous()
+        query = self._query(kept)
+        mixed = self._mix(query, features.to(query.dtype))
         return map_and_normalise(*self._map_of_mixed(), self.norm, mixed, self.residual(kept), activates=True)
 
     def _evaluate(self, features: Features) -> Mapped:
@@ -192,14 +193,12 @@ class JointFeatures(nn.Module):
 
     def correlations(self, features: Features) -> Float[Tensor, "clip_body joint kept_frame frame"]:
         """The correlation matrix of every joint."""
-        query, key = self._query_and_key(features)
-        return correlate(query.transpose(1, 2), key.transpose(1, 2))
+        query = self._query(kept_frames(features, self.stride))
+        return correlate(query.transpose(1, 2), features.to(query.dtype).transpose(1, 2))
 
-    def _query_and_key(self, features: Features) -> tuple[Tensor, Tensor]:
-        """The queries of the frames that are kept, and the features as their keys."""
+    def _query(self, kept: Features) -> Features:
         query, key, _ = self._maps()
-        found = F.linear(kept_frames(features, self.stride), *query_features(query, key))
-        return found, features.to(found.dtype)
+        return F.linear(kept, *query_features(query, key))
 
     def _maps(self) -> list[Map]:
         channels = self.query.in_features
