@@ -79,18 +79,13 @@ class BatchNorm(nn.BatchNorm1d):
         ``missing`` is what every row of the input lacks, such as the bias of the map before. In training BN takes it away again, so that no
         sweep over memory need add it: only the running mean knows of it, and its gradient is zero.
         """
-        if self.training and not self.synchronises() and sweeps_over(input):
-            return self._sweep(input, _shared(), residual, activates=activates, missing=missing)
-        return self._normalise(input if missing is None else input + missing, residual, activates=activates)
-
-    def _normalise(
-        self, input: Float[Tensor, "*batch channel"], residual: Float[Tensor, "*batch channel"] | None, *, activates: bool
-    ) -> Float[Tensor, "*batch channel"]:
-        if self.synchronises():
-            return finish(self._forward_synchronised(input), residual, activates=activates)
-        if not self.training and sweeps_once(input):
-            return self._apply_running(input, residual, activates=activates)
-        return finish(self._forward_plainly(input), residual, activates=activates)
+        if not self.synchronises():
+            if self.training and sweeps_over(input):
+                return self._sweep(input, _shared(), residual, activates=activates, missing=missing)
+            if not self.training and sweeps_once(input):
+                return normalise_by(self._running(missing), input, residual, activates=activates)
+        forward = self._forward_synchronised if self.synchronises() else self._forward_plainly
+        return finish(forward(input if missing is None else input + missing), residual, activates=activates)
 
     def _sweep(
         self,
@@ -121,14 +116,12 @@ class BatchNorm(nn.BatchNorm1d):
         output = F.batch_norm(rows, mean, variance, self.weight, self.bias, self.training, momentum, self.eps)
         return output.view(input.shape)
 
-    def _apply_running(
-        self, input: Float[Tensor, "*batch channel"], residual: Float[Tensor, "*batch channel"] | None, *, activates: bool
-    ) -> Float[Tensor, "*batch channel"]:
+    def _running(self, missing: Float[Tensor, " channel"] | None) -> Affine:
+        """What evaluation does to an input that lacks what is ``missing``."""
         assert self.running_mean is not None
         assert self.running_var is not None
-        return normalise_by(
-            Affine(self.weight, self.bias, self.running_mean, self.running_var, self.eps), input, residual, activates=activates
-        )
+        mean = self.running_mean if missing is None else self.running_mean - missing
+        return Affine(self.weight, self.bias, mean, self.running_var, self.eps)
 
     def folds(self, features: Tensor) -> bool:
         """Whether it is best a part of the map before it: in evaluation, unless a GPU joins it with what follows it."""

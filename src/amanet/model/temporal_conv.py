@@ -1,7 +1,7 @@
 """MS-TCN, the multi-scale temporal convolution of MS-G3D, on features whose channels are the last axis."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from amanet.errors import ExperimentError
@@ -48,7 +48,14 @@ class MSTCN(nn.Module):
         kept = kept_frames(features, self.stride)
         entered = map_and_normalise(self.enter.weight, self.enter.bias, self.enter_norm, features, activates=True).permute(0, 3, 1, 2)
         *parts, pooled = entered.chunk(BRANCHES - 1, dim=1)
-        branches: list[Tensor] = [conv(part) for conv, part in zip(self.dilated, parts, strict=True)]
+        convolutions = [conv for conv in self.dilated if isinstance(conv, nn.Conv2d)]
+        branches = [
+            F.conv2d(part, conv.weight, None, conv.stride, conv.padding, conv.dilation)
+            for conv, part in zip(convolutions, parts, strict=True)
+        ]
         branches.append(F.max_pool2d(pooled, (3, 1), stride=(self.stride, 1), padding=(1, 0)))
-        joined = torch.cat([*(each.permute(0, 2, 3, 1) for each in branches), self.skip(kept)], dim=-1)
-        return self.leave_norm(joined, self.residual(kept), activates=self.activate)
+        joined = torch.cat([*(each.permute(0, 2, 3, 1) for each in branches), F.linear(kept, self.skip.weight)], dim=-1)
+        biases = torch.cat(
+            [*(conv.bias for conv in convolutions if conv.bias is not None), torch.zeros_like(self.skip.bias), self.skip.bias]
+        )
+        return self.leave_norm(joined, self.residual(kept), activates=self.activate, missing=biases)
