@@ -239,3 +239,19 @@ def test_batch_norm_equals_pytorchs() -> None:
     torch.testing.assert_close(ours(x), theirs(x.flatten(0, 2)).view_as(x))
     for name, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value)
+
+
+def test_batch_norm_takes_a_missing_bias_away_again() -> None:
+    ours, theirs = prepare(BatchNorm(CHANNELS)), prepare(BatchNorm(CHANNELS))
+    x, missing = draw_features(), torch.linspace(-1, 2, CHANNELS).requires_grad_()
+    for training in (True, False):
+        for norm in (ours, theirs):
+            norm.train(training)
+        torch.testing.assert_close(ours(x, missing=missing), theirs(x + missing))
+        with torch.inference_mode():
+            torch.testing.assert_close(ours(x, missing=missing), theirs(x + missing))
+        for name, value in theirs.state_dict().items():
+            torch.testing.assert_close(ours.state_dict()[name], value)
+    ours.train()(x, missing=missing).square().sum().backward()
+    assert missing.grad is not None
+    assert not missing.grad.any()

@@ -27,6 +27,7 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "ms-tcn": lambda: MSTCN((CHANNELS, 6), 2),
     "stfem": lambda: STFEM(LAYOUT, (CHANNELS, 6, 8), 3),
     "stfem, strided": lambda: STFEM(LAYOUT, (CHANNELS, CHANNELS, 8), 5, 2),
+    "stfem, frames between windows": lambda: STFEM(LAYOUT, (CHANNELS, 6, 8), 2, 3),
     "stfem, beta learned": lambda: STFEM(LAYOUT, (CHANNELS, CHANNELS, 8), 3, 2, learn_weight=True),
     "stfem, two heads": lambda: STFEM(LAYOUT, (CHANNELS, 6, 8), 3, 2, heads=2),
     "stfem, graph after the softmax": lambda: STFEM(LAYOUT, (CHANNELS, 6, 8), 3, learn_weight=True, joins="correlations"),

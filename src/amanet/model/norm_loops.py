@@ -95,9 +95,9 @@ def gradients(
     of_residual: Rows | None,
 ) -> None:
     """Writes the gradient of the features. That of the residual was written before, and is the gradient behind the ReLU."""
-    known = of_residual is not None and of_residual.dtype == gradient.dtype
-    behind, output = (of_residual, None) if known else (gradient, output)
-    seen = _flat(behind), None if output is None else _flat(output), _flat(features)
+    if of_residual is not None and of_residual.dtype == gradient.dtype:
+        gradient, output = of_residual, None
+    seen = _flat(gradient), None if output is None else _flat(output), _flat(features)
     factors = affine.scale, *moved, _counts(features, copies), _rows_of_body(features)
     run(_gradients, *seen, *factors, _flat(of_features), streams(of_features))
 
