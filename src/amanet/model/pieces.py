@@ -103,17 +103,31 @@ class AttentionPiece:
     def mix(self, out: Tensor | None = None) -> Tensor:
         return torch.bmm(self.correlations, self.value, out=self._like("mixed", self.query, self.value) if out is None else out)
 
-    def gradients(self, gradient: Tensor, of_graph: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of query, key, value and scores; that of what was added to the scores or to the correlations is added to ``of_graph``."""
-        of_value = torch.bmm(self.correlations.transpose(1, 2), gradient, out=self._like("of_value", self.key, self.value))
+    def gradients(
+        self, gradient: Tensor, of_graph: Tensor | None = None, of_query: Tensor | None = None, of_memory: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of query, key, value and scores; that of what was added to the scores or to the correlations is added to ``of_graph``.
+
+        Where the keys are the values, theirs are one sum. Those of the query, and of as many keys as there is memory for, are written to
+        ``of_query`` and ``of_memory`` where they are given.
+        """
+        of_value = self._like("of_value", self.key, self.value) if of_memory is None else of_memory
+        keys = of_value.shape[1]
+        torch.bmm(self.correlations[..., :keys].transpose(1, 2), gradient, out=of_value)
         of_scores = torch.bmm(gradient, self.value.transpose(1, 2), out=scratch("of_scores", self.shape, gradient))
         if of_graph is not None and self.graph is not None:
             of_graph += of_scores.sum(0)
         torch.ops.aten._softmax_backward_data(of_scores, self.softmax, -1, of_scores.dtype, grad_input=of_scores)
         if of_graph is not None and self.graph is None:
             of_graph += of_scores.sum(0)
-        of_query = self._scale_product(of_scores, self.key, self._like("of_query", self.query, self.query))
-        of_key = self._scale_product(of_scores.transpose(1, 2), self.query, self._like("of_key", self.key, self.key))
+        of_query = self._scale_product(
+            of_scores, self.key, self._like("of_query", self.query, self.query) if of_query is None else of_query
+        )
+        by_key = of_scores[..., :keys].transpose(1, 2)
+        if self.key is self.value:
+            of_key = torch.baddbmm(of_value, by_key, self.query, alpha=self.scale, out=of_value)
+        else:
+            of_key = self._scale_product(by_key, self.query, self._like("of_key", self.key, self.key))
         return of_query, of_key, of_value, of_scores
 
     def _scale_product(self, left: Tensor, right: Tensor, out: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -4,6 +4,7 @@ Correlations are computed again for the gradient and never kept, so a training s
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,8 +56,8 @@ class _TimeAttention(torch.autograd.Function):
         ctx.save_for_backward(query, features)
         mixed = torch.empty_like(query, memory_format=torch.contiguous_format)
         for piece in _pieces(query, features):
-            place = _by_joint(mixed, piece)
-            place.copy_(_attend(query, features, piece).mix().view(place.shape))
+            with _written(mixed, piece) as place:
+                _attend(query, features, piece).mix(place)
         return mixed
 
     @staticmethod
@@ -66,10 +67,9 @@ class _TimeAttention(torch.autograd.Function):
         query, features = ctx.saved_tensors
         found = [torch.empty_like(each, memory_format=torch.contiguous_format) for each in (query, features)]
         for piece in _pieces(query, features):
-            of_query, of_key, of_value, _ = _attend(query, features, piece).gradients(_by_joint(gradient, piece).flatten(0, 1))
-            for each, of_piece in zip(found, (of_query, of_key.add_(of_value)), strict=True):
-                place = _by_joint(each, piece)
-                place.copy_(of_piece[:, : place.shape[2]].view(place.shape))
+            with _written(found[0], piece) as of_query, _written(found[1], piece) as of_memory:
+                of_mixed = _by_joint(gradient, piece).flatten(0, 1)
+                _attend(query, features, piece).gradients(of_mixed, of_query=of_query, of_memory=of_memory)
         return tuple(found)
 
 
@@ -93,6 +93,18 @@ def _memory(features: Frames, piece: Tile) -> Float[Tensor, "piece_joint key cha
     memory[:, :, :frames] = seen
     memory[:, :, frames:] = 0
     return memory.flatten(0, 1)
+
+
+@contextmanager
+def _written(features: Frames, piece: Tile) -> Iterator[Float[Tensor, "piece_joint frame channel"]]:
+    """Memory for what is written of a piece: its place, or what is copied there in the end where several bodies have no such view."""
+    place = _by_joint(features, piece)
+    if len(place) == 1:
+        yield place[0]
+    else:
+        written = place.new_empty(place.shape)
+        yield written.flatten(0, 1)
+        place.copy_(written)
 
 
 def _by_joint(features: Frames, piece: Tile) -> Float[Tensor, "piece_body piece_joint frame channel"]:

@@ -243,7 +243,7 @@ class WindowSweep:
                 found.unseen[piece[0], frames] += block.sum(-1).unflatten(1, (-1, self.options.joints))
             totals = [(found.query, of_query), (found.key, of_key), (found.mapped, of_value)]
             if self.expand is not None:  # keys are what is mixed
-                totals = [(found.query, of_query), (found.key, of_key.add_(of_value))]
+                totals = [(found.query, of_query), (found.key, of_key)]
             for total, part in totals:
                 tokens = part.unflatten(0, mixed[piece].shape[:2])
                 run(window_loops.add_back, tokens, *self._place(piece), self.options.window, total[piece[0]])
@@ -261,10 +261,9 @@ class WindowSweep:
         return expanded
 
     def _attend(self, piece: Tile) -> AttentionPiece:
-        query, key, mapped = (
-            self._windows(each, piece, tokens).flatten(0, 1)
-            for each, tokens in ((self.query, self.options.tokens), (self.key, self.keys), (self.mapped, self.keys))
-        )
+        query = self._windows(self.query, piece, self.options.tokens).flatten(0, 1)
+        key = self._windows(self.key, piece, self.keys).flatten(0, 1)
+        mapped = key if self.mapped is self.key else self._windows(self.mapped, piece, self.keys).flatten(0, 1)
         complete = partial(self._score_unseen, piece)
         return AttentionPiece(query, key, mapped, bias=self.bias, graph=self.graph, complete=complete, width=self.options.width)
 
