@@ -17,7 +17,7 @@ def run(loop: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def streams(*written: Tensor | None) -> bool | None:
-    """Whether the loop may write the rows of these tensors past the caches (:func:`~amanet.compiled.stream`): True or None."""
+    """Whether the loop may write the rows of these tensors past the caches (:func:`~amanet.compiled.put`): True or None."""
     return True if all(each is None or _is_streamed(each) for each in written) else None
 
 

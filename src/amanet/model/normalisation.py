@@ -85,7 +85,7 @@ class BatchNorm(nn.BatchNorm1d):
             if not self.training and sweeps_once(input):
                 return normalise_by(self._running(missing), input, residual, activates=activates)
         forward = self._forward_synchronised if self.synchronises() else self._forward_plainly
-        return finish(forward(input if missing is None else input + missing), residual, activates=activates)
+        return finish(forward(input if missing is None else input + missing.to(input.dtype)), residual, activates=activates)
 
     def _sweep(
         self,
