@@ -52,7 +52,7 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
         ff = product(middle, middle, middle) + product(tokens, middle, middle) + 2 * product(grouped, group, middle)
         turns = ceil(group / 5)  # four frames of five taps each take eight products
         ff += turns * (product(8, 5, middle * middle) + 8 * product(bodies * ceil(length / 4) * joints, middle, middle))
-        ff += product(group * middle, middle, middle) + product(length, group, middle)
+        ff += product(group * middle, middle, middle) + product(min(group - 1, length), group, middle)  # frames that not all taps reach
         jf = product(middle, middle, middle) + product(kept_tokens, middle, middle)
         jf += 2 * product(kept_tokens, aligned(length), middle)
         jf += product(out, middle, middle)
@@ -73,7 +73,7 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
                 stfem += product(beside, wide, beside) + product(mapped_tokens, wide + 1, beside + inner)
                 stfem += product(window_tokens, keys, 2 * beside) + product(window_tokens, beside, inner)
             else:
-                stfem += product(wide, wide, wide) + product(1, wide, wide) + product(last, wide, 1)
+                stfem += product(wide, wide, wide) + product(1, wide, wide) + product(last, beside, 1)
                 stfem += product(mapped_tokens, wide + 1, wide + 2 * inner) + product(window_tokens, keys, wide + inner)
             stfem += product(kept_tokens, window * inner, out)
         total += sfem + ff + jf + 2 * ms_tcn + stfem

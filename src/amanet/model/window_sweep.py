@@ -142,7 +142,7 @@ class WindowSweep:
         self.frames = padded.shape[1] - options.padding
         self.shape = len(padded), (self.frames - 1) // options.stride + 1
         self.ends = slice(max(0, self.frames - options.window + 1), self.frames)
-        self.unseen = None if of_zero is None else padded[:, self.ends] @ of_zero
+        self.unseen = None if of_zero is None else F.linear(padded[:, self.ends], of_zero[None])[..., 0]
 
     def over(self, maps: Sequence[Maps]) -> "WindowSweep":
         """With these maps of the padded frames."""
