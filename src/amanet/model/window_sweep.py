@@ -241,9 +241,9 @@ class WindowSweep:
             for frames, block in self._past_the_end(piece, of_scores):
                 assert found.unseen is not None
                 found.unseen[piece[0], frames] += block.sum(-1).unflatten(1, (-1, self.options.joints))
-            totals = [(found.query, of_query), (found.key, of_key), (found.mapped, of_value)]
-            if self.expand is not None:  # keys are what is mixed
-                totals = [(found.query, of_query), (found.key, of_key)]
+            totals = [(found.query, of_query), (found.key, of_key)]
+            if self.expand is None:  # else keys are what is mixed
+                totals.append((found.mapped, of_value))
             for total, part in totals:
                 tokens = part.unflatten(0, mixed[piece].shape[:2])
                 run(window_loops.add_back, tokens, *self._place(piece), self.options.window, total[piece[0]])
