@@ -92,6 +92,11 @@ def test_statistics_of_all_processes_count_copies_too(processes: None, monkeypat
 
 def test_a_body_stands_for_more_than_bfloat16_can_count() -> None:
     assert int(counted_bodies(torch.zeros(257, 1, dtype=torch.bfloat16)).copies.sum()) == 257
+    joints = torch.zeros(299, 2, 1, 3, 3, dtype=torch.bfloat16)
+    joints[:, 0] = 1
+    shared = share_absent(joints, joints.any(-1))
+    assert shared is not None
+    assert int(shared.copies.sum()) == 598
 
 
 def test_a_compiled_network_shares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,43 @@ def test_who_counts_or_listens_sees_all_bodies() -> None:
     assert heard == [6, 6]
 
 
+def test_who_listens_to_all_modules_or_keeps_what_gradients_need_sees_all_bodies() -> None:
+    torch.set_num_threads(2)
+    network, heard, kept = make(), list[int](), list[int]()
+
+    def hear(module: nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:
+        if module is network.blocks[2]:
+            heard.append(len(inputs[0]))
+
+    with nn.modules.module.register_module_forward_hook(hear):
+        network(*draw())
+    assert heard == [6]
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        tensors: list[Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda each, tensors=tensors: tensors.append(each) or each, lambda each: each):
+            network(*draw())
+        kept.append(len(tensors))
+    assert kept[0] == kept[1] > 0
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_graph_that_is_kept_gives_gradients_again(recompute: bool) -> None:
+    """As for the gradient of one class after the other."""
+    found: list[list[Tensor]] = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        network = make()
+        network.recompute = recompute
+        joints, present = draw()
+        logits = network(joints.requires_grad_(), present)
+        found.append([torch.autograd.grad(logits[:, label].sum(), joints, retain_graph=True)[0][present] for label in range(3)])
+        torch.autograd.grad(logits.sum(), joints)
+        with pytest.raises(RuntimeError, match="a second time"):
+            torch.autograd.grad(logits.sum(), joints)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-9, atol=1e-9)
+
+
 def test_a_hook_of_a_weight_is_called_once() -> None:
     network = make()
     weight = network.blocks[1].get_parameter("path.ff.theta.weight")

@@ -14,7 +14,7 @@ from amanet.errors import ExperimentError
 from amanet.model import side_by_side
 from amanet.model.attention import Features, Mapped
 from amanet.model.block import Block, BlockConfig, Correlations
-from amanet.model.normalisation import BatchNorm, DataNorm, computing_again, counting_copies
+from amanet.model.normalisation import BatchNorm, ComputingAgain, DataNorm, counting_copies
 from amanet.model.normed_sum import sweeps_over
 from amanet.model.preprocessing import DP, AlienChoice, DPChoice
 from amanet.model.shared_bodies import SharedBodies, all_bodies, share_absent
@@ -60,6 +60,8 @@ class NetworkConfig:
         if min(self.block.spatial_scales, self.block.window_scales) < 1:
             got = f"{self.block.spatial_scales} within frames, {self.block.window_scales} in windows"
             raise ExperimentError("graph convolutions have scales", expected="1 or more", got=got)
+        if self.block.heads < 1:
+            raise ExperimentError("attention has heads", expected="1 or more", got=self.block.heads)
         if self.block.group < 1:
             raise ExperimentError("a group of FF holds frames", expected="1 or more", got=self.block.group)
         if not 0 <= self.dropout < 1:
@@ -87,7 +89,7 @@ class Network(nn.Module):
     Attributes:
         recompute: keep no more of a training step than the features between its blocks, and compute the rest again for the gradient: a
             fraction of the memory for a third more time. Results are the same bit for bit.
-        shares_absent: compute the absent bodies of a batch once, where that is possible.
+        shares_absent: compute the absent bodies of a batch once; on a GPU where there are enough of them, and never in a compiled graph.
     """
 
     recompute: bool = False
@@ -181,7 +183,7 @@ class Network(nn.Module):
 def _recomputed(block: nn.Module, features: Features, shared: SharedBodies | None) -> Mapped:
     """The block's output; what its gradient needs is computed again when it is asked for."""
     output = checkpoint(
-        block, features, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: (nullcontext(), computing_again(shared))
+        block, features, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: (nullcontext(), ComputingAgain(shared))
     )
     assert isinstance(output, Tensor)
     return output

@@ -1,7 +1,7 @@
 """Batch normalisation of features whose channels are the last axis, with statistics over one process or over all of them.
 
 Equal bodies of a batch need to be computed only once: within :func:`counting_copies` the statistics count each body as often as it occurs.
-A forward pass that is computed again for its gradient is seen once: within :func:`computing_again` the running statistics stand still.
+A forward pass that is computed again for its gradient is seen once: within :class:`ComputingAgain` the running statistics stand still.
 """
 
 from collections.abc import Iterator
@@ -33,15 +33,22 @@ def counting_copies(shared: SharedBodies | None) -> Iterator[None]:
         _SHARED.reset(token)
 
 
-@contextmanager
-def computing_again(shared: SharedBodies | None) -> Iterator[None]:
-    """Within it a forward pass that shared these bodies repeats itself, and no running statistics follow it."""
-    token = _AGAIN.set(True)
-    try:
-        with counting_copies(shared):
-            yield
-    finally:
-        _AGAIN.reset(token)
+class ComputingAgain:
+    """Within it a forward pass that shared these bodies repeats itself, and no running statistics follow it.
+
+    It can be entered again, as a graph that is kept repeats the pass for every gradient.
+    """
+
+    def __init__(self, shared: SharedBodies | None) -> None:
+        self.shared = shared
+
+    def __enter__(self) -> None:
+        self.tokens = _AGAIN.set(True), _SHARED.set(self.shared)
+
+    def __exit__(self, *_: object) -> None:
+        again, shared = self.tokens
+        _SHARED.reset(shared)
+        _AGAIN.reset(again)
 
 
 def _shared() -> SharedBodies | None:
@@ -109,9 +116,7 @@ class BatchNorm(nn.BatchNorm1d):
         assert variance is not None
         if _computes_again():
             mean, variance = mean.clone(), variance.clone()  # for the kernel to follow
-        elif self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-        momentum = 0.1 if self.momentum is None else self.momentum
+        momentum = self._count_batch() if self.training and not _computes_again() else 0.0
         rows = input.reshape(-1, self.num_features)
         output = F.batch_norm(rows, mean, variance, self.weight, self.bias, self.training, momentum, self.eps)
         return output.view(input.shape)
@@ -145,21 +150,27 @@ class BatchNorm(nn.BatchNorm1d):
             return
         assert self.running_mean is not None
         assert self.running_var is not None
-        assert self.num_batches_tracked is not None
+        if not isinstance(rows, Tensor) and rows < 2:
+            raise ValueError(f"BN needs more than one value of a channel in training, got {rows:.0f}: give it more clips, frames or joints")
         with torch.no_grad():
-            self.num_batches_tracked.add_(1)
-            momentum = 0.1 if self.momentum is None else self.momentum
+            momentum = self._count_batch()
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
             self.running_var.lerp_((variance * (rows / (rows - 1))).to(self.running_var.dtype), momentum)
 
+    def _count_batch(self) -> float:
+        """Counts a step of training; how far the running statistics follow it, an equal share of all steps where ``momentum`` is None."""
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        return 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+
     def _forward_synchronised(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        assert self.running_mean is not None
         rows = input.reshape(-1, self.num_features)
-        shift = self.running_mean.clone()  # sums of squares about a guess of the mean keep their precision
-        centred = rows - shift
         copies = counted_bodies(input).copies.to(rows.dtype).repeat_interleave(len(rows) // len(input))
-        total = _SumOverProcesses.apply(torch.cat([copies.sum()[None], copies @ centred, copies @ centred.square()]))
-        count, first, second = total.split([1, self.num_features, self.num_features])
+        with torch.no_grad():  # sums of squares keep their precision about the mean, even a rounded one
+            count, first = _SumOverProcesses.apply(torch.cat([copies.sum()[None], copies @ rows])).split([1, self.num_features])
+            shift = first / count
+        centred = rows - shift
+        first, second = _SumOverProcesses.apply(torch.cat([copies @ centred, copies @ centred.square()])).split(self.num_features)
         mean = first / count
         variance = second / count - mean.square()
         self.track((mean + shift).detach(), variance.detach(), count)

@@ -34,7 +34,7 @@ class SharedBodies:
 def all_bodies(features: Float[Tensor, "clip_body *rows channel"]) -> SharedBodies:
     """Every body, for itself."""
     bodies = torch.arange(len(features), device=features.device)
-    return SharedBodies(bodies, bodies, torch.ones(len(features), device=features.device))  # bfloat16 cannot count to 257
+    return SharedBodies(bodies, bodies, torch.ones(len(features), device=features.device))
 
 
 def share_absent(
@@ -51,4 +51,4 @@ def share_absent(
     body = torch.arange(clips * slots, device=absent.device).view(clips, slots)
     first = absent.int().argmax(0) * slots + torch.arange(slots, device=absent.device)
     kept, place, copies = torch.where(absent, first, body).flatten().unique(return_inverse=True, return_counts=True)
-    return SharedBodies(kept, place, copies.to(joints.dtype))
+    return SharedBodies(kept, place, copies.float())  # bfloat16 cannot count to 257

@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch._C._autograd import _get_current_graph_task_keep_graph, _top_saved_tensors_default_hooks
 from torch.autograd.function import once_differentiable
+from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from amanet.model.shared_bodies import SharedBodies
@@ -80,9 +82,15 @@ def pays(network: nn.Module, features: Bodies) -> bool:
     """Whether the bodies are best taken apart: on a CPU, with enough to do, where nobody listens to modules, weights or operations."""
     if features.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return False
-    if _threads(network, features) < 2 or _get_current_dispatch_mode() is not None:
+    if _threads(network, features) < 2 or _somebody_listens():
         return False
     return not any(map(_has_listeners, network.modules())) and not any(each._backward_hooks for each in network.parameters())
+
+
+def _somebody_listens() -> bool:
+    """Whether somebody follows this thread's operations, every module, or what is kept for gradients."""
+    keeps = _top_saved_tensors_default_hooks(False) is not None
+    return keeps or _get_current_dispatch_mode() is not None or bool(_has_any_global_hook())
 
 
 def _has_listeners(module: nn.Module) -> bool:
@@ -115,13 +123,15 @@ class _Compute(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        found, ctx.found = ctx.found, None
-        parameters = ctx.saved_tensors
+        parameters = ctx.saved_tensors  # says so where they are gone
+        found, keeps = ctx.found, _keeps_graph()
+        if not keeps:
+            ctx.found = None
 
         def run(place: int) -> tuple[Tensor | None, ...]:
             part, output = found[place]
             inputs = (part, *parameters) if part.requires_grad else parameters
-            return torch.autograd.grad(output, inputs, gradients[0][ctx.shares[place]], allow_unused=True)
+            return torch.autograd.grad(output, inputs, gradients[0][ctx.shares[place]], retain_graph=keeps, allow_unused=True)
 
         by_share = _at_once(run, range(len(found)))
         of_features = None
@@ -130,6 +140,11 @@ class _Compute(torch.autograd.Function):
             by_share = [rest for _, *rest in by_share]
         of_parameters = [None if each[0] is None else torch.stack(each).sum(0) for each in zip(*by_share, strict=True)]
         return None, None, None, of_features, *of_parameters
+
+
+def _keeps_graph() -> bool:
+    """Whether the gradient in progress keeps its graph for another, as ``retain_graph`` says."""
+    return _get_current_graph_task_keep_graph()
 
 
 def _threads(network: nn.Module, features: Bodies) -> int:
