@@ -95,13 +95,15 @@ each_reading = pytest.mark.parametrize("joins", get_args(GraphJoins))
 
 
 @each_reading
+@pytest.mark.parametrize("heads", [1, 2])
 @pytest.mark.parametrize("out", [4, 6])
-def test_sfem_equals_equation_10(layout: SkeletonLayout, out: int, joins: GraphJoins) -> None:
-    module = prepare(SFEM(layout, (CHANNELS, out), weight=0.8, joins=joins))
+def test_sfem_equals_equation_10(layout: SkeletonLayout, out: int, heads: int, joins: GraphJoins) -> None:
+    module = prepare(SFEM(layout, (CHANNELS, out), weight=0.8, heads=heads, joins=joins))
     x = draw_features()
     graph = equations.normalised_graph(5, list(layout.bones))
     (theta,) = as_arrays(module.theta.weight)
-    expected = equations.sfem(x.numpy(), split_maps(module.project, module.widths), theta, graph, 0.8, norm_weights(module.norm), joins)
+    maps = split_maps(module.project, module.widths)
+    expected = equations.sfem(x.numpy(), maps, theta, graph, 0.8, norm_weights(module.norm), joins, heads)
     assert_close(module(x), expected)
 
 
@@ -114,7 +116,7 @@ def test_sfem_weight_may_learn(layout: SkeletonLayout) -> None:
 
 
 def test_sfem_heads_attend_each_by_itself(layout: SkeletonLayout) -> None:
-    """With two heads, the mixed values of a head follow from that head's queries, keys and values alone."""
+    """With two heads, the correlations of a head follow from that head's queries and keys alone."""
     module = prepare(SFEM(layout, (CHANNELS, CHANNELS), heads=2))
     found = module.correlations(draw_features())
     query, key, _ = module.project(draw_features()).split(module.widths, dim=-1)
@@ -123,7 +125,6 @@ def test_sfem_heads_attend_each_by_itself(layout: SkeletonLayout) -> None:
         part = slice(2 * head, 2 * head + 2)
         expected = equations.correlations(query[0, 3, :, part].detach().numpy(), key[0, 3, :, part].detach().numpy(), 0.8 * graph)
         assert_close(found[0, 2 * 3 + head], expected)
-    assert module(draw_features()).shape == (BODIES, FRAMES, 5, CHANNELS)
 
 
 @pytest.mark.parametrize("frames", [5, 7, 10, 3])
@@ -155,15 +156,18 @@ def test_joint_features_equal_equation_11(out: int, stride: int) -> None:
 
 
 @each_reading
+@pytest.mark.parametrize("heads", [1, 2])
 @pytest.mark.parametrize(("inner", "out", "window", "stride"), [(4, 6, 3, 1), (6, 6, 5, 1), (4, 4, 3, 2), (4, 6, 5, 2), (4, 4, 1, 1)])
-def test_stfem_equals_equation_14(layout: SkeletonLayout, inner: int, out: int, window: int, stride: int, joins: GraphJoins) -> None:
-    module = prepare(STFEM(layout, (CHANNELS, inner, out), window, stride, weight=0.7, joins=joins))
+def test_stfem_equals_equation_14(
+    layout: SkeletonLayout, inner: int, out: int, window: int, stride: int, heads: int, joins: GraphJoins
+) -> None:
+    module = prepare(STFEM(layout, (CHANNELS, inner, out), window, stride, weight=0.7, heads=heads, joins=joins))
     x = draw_features()
     graph = equations.normalised_graph(5, list(layout.bones), window)
     theta, collapse = as_arrays(module.theta.weight, module.collapse.weight[..., 0])
     maps = split_maps(module.project, module.widths)
     norms = norm_weights(module.norm), norm_weights(module.collapse_norm)
-    expected = equations.stfem(x.numpy(), maps, theta, graph, 0.7, window, stride, norms[0], collapse, norms[1], joins)
+    expected = equations.stfem(x.numpy(), maps, theta, graph, 0.7, window, stride, norms[0], collapse, norms[1], joins, heads)
     assert_close(module(x), expected)
 
 

@@ -132,6 +132,27 @@ def test_graph_convolutions_without_a_scale_are_refused(scales: str) -> None:
         NetworkConfig(block=BlockConfig(**{scales: 0}))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("heads", [0, -1])
+def test_attention_without_a_head_is_refused(heads: int) -> None:
+    with pytest.raises(ExperimentError, match="has heads"):
+        NetworkConfig(block=BlockConfig(heads=heads))
+
+
+@pytest.mark.parametrize("block", [BlockConfig(heads=2), BlockConfig(spatial="gcn", heads=2)])
+def test_heads_that_do_not_divide_the_channels_of_a_stream_are_refused(block: BlockConfig) -> None:
+    config = replace(TINY, block=block)
+    make(config)
+    with pytest.raises(ExperimentError, match="do not divide"):
+        make(config, stream="bone")
+
+
+def test_explaining_computes_every_module_once() -> None:
+    network = make().train()
+    network.explain(draw_joints())
+    counts = {name: int(each) for name, each in network.named_buffers() if name.endswith("num_batches_tracked")}
+    assert set(counts.values()) == {1}, counts
+
+
 def test_a_gain_of_zero_leaves_the_residuals_alone() -> None:
     """SFEM and STFEM begin as ReLU(V), FF and JF as their residual; the gains are learned from the first step."""
     network = make(replace(TINY, block=replace(TINY.block, residual_gain=0.0))).train()

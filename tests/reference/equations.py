@@ -52,6 +52,12 @@ def fused_correlations(query: Array, key: Array, graph: Array, joins: str) -> Ar
     return correlations(query, key, graph) if joins == "scores" else correlations(query, key) + graph
 
 
+def gathered(tokens: dict[str, Array], graph: Array, joins: str, heads: int) -> Array:
+    """What the correlations of each head's queries and keys gather of its values, the heads beside each other again."""
+    parts = [{name: np.split(each, heads, axis=1)[head] for name, each in tokens.items()} for head in range(heads)]
+    return np.concatenate([weighted_sum(fused_correlations(p["query"], p["key"], graph, joins), p["value"]) for p in parts], axis=1)
+
+
 def weighted_sum(weights: Array, values: Array) -> Array:
     return np.array([sum(weights[i, j] * values[j] for j in range(len(values))) for i in range(len(weights))])
 
@@ -121,18 +127,25 @@ def alien_pinv(joints: Array, parts: list[tuple[list[int], int, int, tuple[int, 
 
 
 def sfem(
-    bodies: Array, maps: dict[str, Linear], theta: Array, graph: Array, alpha: float, norm: tuple[Array, Array], joins: str = "scores"
+    bodies: Array,
+    maps: dict[str, Linear],
+    theta: Array,
+    graph: Array,
+    alpha: float,
+    norm: tuple[Array, Array],
+    joins: str = "scores",
+    heads: int = 1,
 ) -> Array:
     """Eq. 10."""
     mixed, values = [], []
     for x in bodies:
-        query, key, value = (map_all(x, maps[name]) for name in ("query", "key", "value"))
+        mapped = {name: map_all(x, maps[name]) for name in ("query", "key", "value")}
         frames = []
         for t in range(len(x)):
-            gathered = weighted_sum(fused_correlations(query[t], key[t], alpha * graph, joins), value[t])
-            frames.append([theta @ joint for joint in gathered])
+            of_frame = gathered({name: each[t] for name, each in mapped.items()}, alpha * graph, joins, heads)
+            frames.append([theta @ joint for joint in of_frame])
         mixed.append(frames)
-        values.append(value)
+        values.append(mapped["value"])
     return np.maximum(batch_norm(np.array(mixed), *norm) + np.array(values), 0)
 
 
@@ -193,6 +206,7 @@ def stfem(
     collapse: Array,
     collapse_norm: tuple[Array, Array],
     joins: str = "scores",
+    heads: int = 1,
 ) -> Array:
     """Eq. 14, then the (tau x 1) convolution and BN; collapse is (out, in, tau)."""
     mixed, values = [], []
@@ -205,10 +219,9 @@ def stfem(
                 for j in range(joints):
                     for name, mapped in maps_of_frames.items():
                         tokens[name].append(mapped[t, j] if t < frames else np.zeros(mapped.shape[2]))
-            query, key, value = (np.array(tokens[name]) for name in ("query", "key", "value"))
-            gathered = weighted_sum(fused_correlations(query, key, beta * graph, joins), value)
-            mixed.append([theta @ token for token in gathered])
-            values.append(value)
+            of_window = {name: np.array(each) for name, each in tokens.items()}
+            mixed.append([theta @ token for token in gathered(of_window, beta * graph, joins, heads)])
+            values.append(of_window["value"])
     activated = np.maximum(batch_norm(np.array(mixed), *norm) + np.array(values), 0)
     joints = bodies.shape[2]
     collapsed = np.zeros((len(activated), joints, collapse.shape[0]))

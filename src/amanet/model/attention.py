@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amanet.errors import ExperimentError
 from amanet.skeleton import SkeletonLayout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, tile_window, with_self_loops
 
@@ -120,6 +121,13 @@ def of_ones(linear: Map) -> Float[Tensor, "mapped_channel padded_channel"]:
 def split_map(linear: nn.Linear, widths: list[int]) -> list[Map]:
     """The maps that stand below each other in one linear layer."""
     return list(zip(linear.weight.split(widths), linear.bias.split(widths), strict=True))
+
+
+def check_heads(heads: int, *channels: int) -> None:
+    """Refuses heads that do not divide the channels of queries and keys, or of values."""
+    if any(each % heads for each in channels):
+        widths = " and ".join(map(str, channels))
+        raise ExperimentError("the heads do not divide the channels that they share", expected=f"a divisor of {widths}", got=heads)
 
 
 def split_heads(features: Float[Tensor, "clip_body frame token channel"], heads: int) -> Float[Tensor, "clip_body group token part"]:

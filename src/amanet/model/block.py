@@ -41,7 +41,7 @@ class BlockConfig:
         graph_joins: where SFEM and STFEM add the weighted graph: to the ``scores``, inside the softmax, as Eqs. 10 and 14 say; or to the
             ``correlations``, after it, as their text and Fig. 4 can be read.
         learn_weights: train alpha and beta instead of fixing them.
-        heads: attention heads of SFEM and STFEM; the paper has one.
+        heads: attention heads of SFEM and STFEM, which must divide the channels of a stream; the paper has one.
         group: frames of a group of FF, g, and length of its convolution, R (Table 5).
         windows: frames of the windows of STFEM and G3D, tau; their outputs are summed.
         spatial_scales: distances, from 0, of MS-GCN; MS-G3D has 13 for NTU RGB+D and 8 for Kinetics-Skeleton.
@@ -123,7 +123,10 @@ class Block(nn.Module):
                 nn.init.constant_(module.norm.weight, config.residual_gain)
 
     def forward(self, features: Features) -> Mapped:
-        output = self.path(features)
+        return self._join(features, self.path(features))
+
+    def _join(self, features: Features, output: Mapped) -> Mapped:
+        """What the windows of the features add to what the path gave, and the tail."""
         if not self.windows:
             return self.tail(finish(output, activates=True))
         *front, windows = self.windows
@@ -146,7 +149,7 @@ class Block(nn.Module):
         for window in self.windows.modules():
             if isinstance(window, STFEM):  # where there is one, it is the first to see the features
                 found.windows[window.window] = window.correlations(features, graph_weight)
-        return self(features), found
+        return self._join(features, path), found
 
 
 class WindowSum(nn.ModuleList):

@@ -12,6 +12,7 @@ from amanet.model.attention import (
     Mapped,
     attend,
     bone_graph,
+    check_heads,
     correlate,
     join_heads,
     of_ones,
@@ -47,7 +48,7 @@ class SFEM(nn.Module):
         channels: (in, out); Q and K keep the channels, V widens them, as the residual is V.
         weight: alpha (Tables 3-4: 0.8 is best).
         learn_weight: train alpha, as the paper's limitation section tried.
-        heads: parts that the channels are cut into; the paper has one.
+        heads: parts that the channels of Q, K and V are cut into, before Theta; the paper has one.
         joins: where the graph is added; Eqs. 10 and 14 say to the scores.
     """
 
@@ -65,6 +66,7 @@ class SFEM(nn.Module):
     ) -> None:
         super().__init__()
         in_channels, out_channels = channels
+        check_heads(heads, in_channels, out_channels)
         self.heads = heads
         self.joins: GraphJoins = joins
         self.widths = [in_channels, in_channels, out_channels]
@@ -87,10 +89,12 @@ class SFEM(nn.Module):
         return finish(mixed, value, activates=True, shift=shift) if folds else self.norm(mixed, value, activates=True)
 
     def _map_and_mix(self, features: Features, value: Mapped, theta: Tensor) -> Mapped:
-        """(P V) Theta = P (V Theta)."""
+        """(P V) Theta = P (V Theta) with one head; several mix V, and Theta maps what they join to."""
         query, key = self._query_and_key(features)
-        mapped = split_heads(F.linear(value, theta), self.heads)
-        return join_heads(attend(query, key, mapped, self.weight * self.graph, self.joins), self.heads)
+        if self.heads == 1:
+            return attend(query, key, F.linear(value, theta), self.weight * self.graph, self.joins)
+        mixed = attend(query, key, split_heads(value, self.heads), self.weight * self.graph, self.joins)
+        return F.linear(join_heads(mixed, self.heads), theta)
 
     def _mix_and_map(self, features: Features, mapped: Map) -> Mapped:
         """(P (x W + b)) Theta = (P [x, 1]) ([W; b] Theta), the smaller work where V widens the features."""

@@ -14,6 +14,7 @@ from amanet.model.attention import (
     Mapped,
     attend,
     bone_graph,
+    check_heads,
     correlate,
     join_heads,
     of_ones,
@@ -55,7 +56,7 @@ class STFEM(nn.Module):
         window: tau.
         stride: frames from one window's start to the next.
         weight: beta (Tables 6-7: 0.8 is best).
-        heads: parts that the channels are cut into; the paper has one.
+        heads: parts that the channels of Q, K and V are cut into, before Theta; the paper has one.
         joins: where the graph is added; Eqs. 10 and 14 say to the scores.
     """
 
@@ -75,6 +76,7 @@ class STFEM(nn.Module):
     ) -> None:
         super().__init__()
         in_channels, inner_channels, out_channels = channels
+        check_heads(heads, in_channels, inner_channels)
         self.window = window
         self.stride = stride
         self.heads = heads
@@ -134,13 +136,15 @@ class STFEM(nn.Module):
         """Beside a channel of ones every map is without a bias, so that the zeros past the last frame stay zeros."""
         query, key, value = (of_ones(each) for each in self._maps())
         beside = with_ones(features, past=self.window - 1)
-        mapped = self.theta.weight @ value
+        theta = self.theta.weight
         if self._widens():
             found = F.linear(beside, key.t() @ query)
             keys = beside.to(found.dtype)
-            mixed = F.linear(self._attend(found, keys, keys), mapped)
+            mixed = F.linear(self._attend(found, keys, keys), theta @ value)
+        elif self.heads == 1:
+            mixed = self._attend(*(F.linear(beside, each) for each in (query, key, theta @ value)))
         else:
-            mixed = self._attend(*(F.linear(beside, each) for each in (query, key, mapped)))
+            mixed = F.linear(self._attend(*(F.linear(beside, each) for each in (query, key, value))), theta)
         tokens = self.norm(mixed, self._windows(F.linear(beside, value)), activates=True)
         image = tokens.unflatten(2, (self.window, -1)).flatten(1, 2).permute(0, 3, 1, 2)
         return self.collapse(image).permute(0, 2, 3, 1)
