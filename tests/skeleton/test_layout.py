@@ -148,6 +148,7 @@ def test_a_copy_of_a_shipped_file_is_that_layout(tmp_path: Path) -> None:
         ('up = ["hip", "chest"]', 'up = ["hip", "crown"]', "'up' names a joint that is not in"),
         ('across = ["hand_left",', 'across = ["hand",', "'across' names a joint that is not in"),
         ('origin = "head"', 'origin = "nose"', "'parts' names a joint that is not in"),
+        ('anchor = "hip"', 'anchor = "foot"', "has no direction"),
         ('foot = ["foot"]', 'foot = ["toe"]', "'groups' names a joint that is not in"),
         ('foot = "hip"', 'foot = "foot"', "one root"),
         ('hip = "hip"', 'hip = "chest"', "one root"),

@@ -122,7 +122,9 @@ def layout_names() -> tuple[str, ...]:
 @cache
 def _read_layout(path: Path) -> SkeletonLayout:
     try:
-        return parse_layout(tomllib.loads(path.read_text(encoding="utf-8")))
+        layout = parse_layout(tomllib.loads(path.read_text(encoding="utf-8")))
+        _check_bones(layout)
+        return layout
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LayoutError(f"this is not a TOML file: {error}", where=path) from error
     except LayoutError as error:
@@ -261,6 +263,14 @@ def _check_parts(layout: SkeletonLayout) -> None:
         raise LayoutError(
             "the parts do not hold every joint exactly once", expected=f"{layout.num_joints} joints", got=f"{len(members)} entries"
         )
+
+
+def _check_bones(layout: SkeletonLayout) -> None:
+    """Of a layout that somebody wrote; groups of fused joints may hold both ends of a part's bone."""
+    for part in layout.parts:
+        if part.origin == part.anchor:
+            got = f"{layout.joints[part.origin]!r} for both"
+            raise LayoutError(f"part {part.name!r} has no direction", expected="an origin and an anchor that are two joints", got=got)
 
 
 def _check_groups(layout: SkeletonLayout) -> None:
