@@ -96,6 +96,7 @@ def test_the_strangest_clips_are_those_made_strange(tmp_path: Path) -> None:
     clips[4] = SkeletonClip(names[4], np.repeat(clips[4].joints, 2, 0), np.repeat(clips[4].present, 2, 0), 0)
     clips[4].present[1, 4:] = False
     clips[5].joints[0, ::2, 15] += 1
+    clips[6] = clips[6].with_joints(1000 * clips[6].joints)
     store = write_store(tmp_path / "store", [clip.with_joints(clip.joints) for clip in clips])
     found = {each.kind: each for each in strangest(store, survey(store, 2))}
     assert {kind: names.index(each.sample) for kind, each in found.items() if kind != "unsteady"} == {
@@ -105,9 +106,11 @@ def test_the_strangest_clips_are_those_made_strange(tmp_path: Path) -> None:
         "jump": 3,
         "bodies": 4,
         "ghost": 4,
+        "size": 6,
     }
     assert "most of all the hand left, absent in 75%" in found["missing"].why
     assert "from frame 11 to 12 the head moves" in found["jump"].why
     assert found["jump"].span == (7, 15)
     assert "20% of the frames" in found["ghost"].why
+    assert "one unit" in found["size"].why
     assert len(strangest(store, survey(store, 2), clips=0)) == 0

@@ -13,6 +13,9 @@ from amanet.skeleton import SkeletonClip, SkeletonLayout
 MIRRORED_CLIPS = 20
 """Clips that must tell which way they face before a store is said to be mirrored: feet are seen badly, and one clip proves little."""
 
+OTHER_SIZE = 3
+"""A clip so many times as large as usual, or as small, is perhaps in another unit; people differ less."""
+
 
 @dataclass(frozen=True)
 class Strange:
@@ -47,6 +50,7 @@ def strangest(store: ClipStore, found: Survey, clips: int = 1) -> list[Strange]:
         "missing": (found.missing, 0, lambda row, clip: _why_missing(found.missing[row], usual["missing"], clip, store.layout)),
         "jump": (found.jump, 0, lambda row, clip: _why_jump(found.jump[row], clip, store.layout)),
         "unsteady": (found.unsteady, 0, lambda row, clip: _why_unsteady(found.unsteady[row], clip, store.layout)),
+        "size": (_unlikeness(found.size), np.log(OTHER_SIZE), lambda row, _: _why_size(found.size, row)),
         "bodies": (bodies, usual["bodies"], lambda row, _: f"The most bodies: {bodies[row]:g}, where the median is {usual['bodies']:g}."),
         "ghost": (
             -found.briefest,
@@ -81,6 +85,19 @@ def warnings(found: Survey) -> list[str]:
     return warned
 
 
+def _unlikeness(size: Float[np.ndarray, " clip"]) -> Float[np.ndarray, " clip"]:
+    """How far each clip is from the usual size, to either side, as a logarithm."""
+    seen = size > 0
+    if not seen.any():
+        return np.zeros(len(size))
+    return np.where(seen, np.abs(np.log(np.where(seen, size, 1) / np.median(size[seen]))), 0)
+
+
+def _why_size(size: Float[np.ndarray, " clip"], row: int) -> str:
+    usual = np.median(size[size > 0])
+    return f"Of another size: its mean bone is {size[row]:.3g} long, where the median is {usual:.3g}. All clips should have one unit."
+
+
 def _why_missing(share: float, usual: float, clip: SkeletonClip, layout: SkeletonLayout) -> str:
     seen = clip.present.any(axis=2)
     worst = int((~clip.present[seen]).sum(axis=0).argmax())
@@ -101,7 +118,7 @@ def _largest_jump(clip: SkeletonClip, layout: SkeletonLayout) -> tuple[int, int,
 def _why_jump(size: float, clip: SkeletonClip, layout: SkeletonLayout) -> str:
     body, frame, joint = _largest_jump(clip, layout)
     name = _words(layout.joints[joint]) + (f" of body {body + 1}" if clip.num_bodies > 1 else "")
-    return f"The largest jump: from frame {frame + 1} to {frame + 2} the {name} moves {size:.1f} times a mean bone. All frames around it:"
+    return f"The largest jump: from frame {frame + 1} to {frame + 2} the {name} moves {size:.1f} times a mean bone. These frames are drawn."
 
 
 def _around_jump(clip: SkeletonClip, layout: SkeletonLayout) -> tuple[int, int]:

@@ -26,6 +26,7 @@ class Survey:
         forward: how far toes and bent knees point to where left and right shoulder say that the body faces, -1 to 1: see
             :func:`facing`; NaN where that cannot be told.
         upright: height of the trunk above the feet, over their distance, -1 to 1; NaN where that cannot be told.
+        size: the mean length of a bone; 0 where none is seen.
         joint_missing: share of a joint's places that are absent where its body is there.
     """
 
@@ -35,6 +36,7 @@ class Survey:
     unsteady: Float[np.ndarray, " clip"]
     forward: Float[np.ndarray, " clip"]
     upright: Float[np.ndarray, " clip"]
+    size: Float[np.ndarray, " clip"]
     joint_missing: Float[np.ndarray, " joint"]
 
 
@@ -99,7 +101,7 @@ class _Block:
         mean_bone = self._sum(np.where(known, bones, 0).sum(axis=1)) / np.maximum(self._sum(known.sum(axis=1)), 1)
         jump = np.maximum.reduceat(self._steps(), self.clip_start) / np.maximum(mean_bone, SHORTEST)
         unsteady = self._variation(bones) if self.layout.num_axes == 3 else np.zeros(len(jump))
-        return np.stack([missing, briefest, jump, unsteady, self._forward(), self._upright(vertical)])
+        return np.stack([missing, briefest, jump, unsteady, self._forward(), self._upright(vertical), mean_bone])
 
     def _sum(self, values: np.ndarray) -> Float[np.ndarray, " clip"]:
         return np.add.reduceat(values.astype(np.float64), self.clip_start)

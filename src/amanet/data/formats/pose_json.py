@@ -96,7 +96,7 @@ def read_coco(path: Path, sample: str, min_score: float) -> PoseClip:
 def read_mediapipe(path: Path, sample: str, min_score: float) -> PoseClip:
     """A clip of MediaPipe Pose: a list of frames, each the 33 landmarks of one person, a list of such people, or null for nobody.
 
-    A landmark is a table of x, y, z and visibility. World landmarks, in metres, are the better choice.
+    A landmark is an object of x, y, z and visibility. World landmarks, in metres, are the better choice.
 
     Raises:
         FormatError: the file is not of this format, or nobody is in it.
@@ -114,7 +114,12 @@ def read_mediapipe(path: Path, sample: str, min_score: float) -> PoseClip:
 
 def _landmarks(person: Any, path: Path) -> Person:
     if not isinstance(person, list) or len(person) != 33 or not all(isinstance(landmark, dict) for landmark in person):
-        _refuse("a person has other landmarks than MediaPipe Pose", path, "33 tables of x, y, z and visibility", str(person)[:60])
+        _refuse(
+            "a person has other landmarks than MediaPipe Pose",
+            path,
+            '33 objects like {"x": 0.1, "y": 0.5, "z": 0.0, "visibility": 0.9}',
+            str(person)[:60],
+        )
     rows = [[landmark.get(name) for name in ("x", "y", "z", "visibility")] for landmark in person]
     return _numbers([number for row in rows for number in row], path).reshape(33, 4)
 

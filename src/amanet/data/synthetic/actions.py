@@ -44,7 +44,7 @@ def get_action(number: int) -> Action:
     return ACTIONS[number]
 
 
-MOUTH, CHIN, EAR, BROW = (-0.12, 0.10, 0.42), (-0.1, -0.08, 0.42), (0.04, 0.22, 0.26), (0.12, 0.34, 0.38)
+MOUTH, EAR, BROW = (-0.12, 0.10, 0.42), (0.04, 0.22, 0.26), (0.12, 0.34, 0.38)
 HANGING: Pose = dict(STANDING)
 RESET: Pose = HANGING | dict.fromkeys(("shift", "advance", "drop", "lean", "bend", "twist", "nod", "look"), 0.0)
 FEET_DOWN: Pose = {"foot": (0.0, 0.0, 0.0), "other_foot": (0.0, 0.0, 0.0)}
