@@ -162,6 +162,13 @@ def test_a_stopped_table_goes_on(number: int, store: ClipStore, trained: tuple[P
     assert TableResult.read(tmp_path / "out/mine.json").rows == undisturbed.rows
 
 
+@pytest.mark.parametrize("choice", [{"seeds": (0, 0)}, {"folds": ("ntu60-xsub", "ntu60-xsub")}])
+def test_nothing_is_counted_twice(store: ClipStore, tmp_path: Path, choice: dict[str, tuple[object, ...]]) -> None:
+    with pytest.raises(ExperimentError, match="each trained once"):
+        ablate(write_table(tmp_path / "mine.yaml", TABLE), tmp_path / "out", tiny_experiment(store), ON_CPU, **choice)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_training_that_fails_leaves_the_others_alone(store: ClipStore, tmp_path: Path) -> None:
     rows = [{"name": "diverges", "settings": {"recipe.learning_rate": 1e30, "recipe.clip_gradient": None}}, {"name": "trains"}]
     table = write_table(tmp_path / "mine.yaml", {"title": "t", "rows": rows})

@@ -148,7 +148,7 @@ def test_files_of_something_else_are_refused_by_name(tmp_path: Path, content: by
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match=r"No such file.*\n.*amanet train"):
+    with pytest.raises(ExperimentError, match=r"no run here.*\n.*\n.*amanet train"):
         read_experiment(tmp_path / "experiment.yaml")
 
 

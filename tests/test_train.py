@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from amanet.data.store import ClipStore
 from amanet.errors import ExperimentError, RunError, TrainingError
 from amanet.evaluate import evaluate
 from amanet.experiment import Experiment, Machine, Recipe, read_experiment, write_experiment
-from amanet.metrics import Scores
+from amanet.metrics import Scores, accuracy
 from amanet.skeleton import ClipBatch, SkeletonClip
 from amanet.step_graph import Learned, StepGraph
 from amanet.train import resume, train
@@ -196,6 +197,29 @@ def test_resuming_at_the_end_of_an_epoch(undisturbed: Path, store: ClipStore, tm
     assert weights_digest(run) == weights_digest(undisturbed)
 
 
+@pytest.mark.parametrize("states", [True, False])
+def test_a_finished_run_is_left_as_it_is(undisturbed: Path, tmp_path: Path, states: bool) -> None:
+    """Also where its states were deleted to make room."""
+    run = Path(shutil.copytree(undisturbed, tmp_path / "run"))
+    if not states:
+        for state in StateFolder(run).files():
+            state.path.unlink()
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in run.iterdir() if path.is_file()}
+    assert resume(run) == accuracy(Scores.read(run / "scores-test.parquet"))
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in run.iterdir() if path.is_file()} == before
+
+
+def test_a_run_is_gone_on_with_from_any_folder(store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(store.path.parent)
+    experiment = tiny_experiment(store, recipe=replace(TINY_RECIPE, epochs=1, milestones=()))
+    train(replace(experiment, store=Path(store.path.name)), tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    assert read_experiment(tmp_path / "run" / "experiment.yaml") == experiment
+    write_experiment(replace(experiment, store=tmp_path / "moved"), tmp_path / "run" / "experiment.yaml")
+    with pytest.raises(RunError, match="not where it was"):
+        resume(tmp_path / "run")
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_a_damaged_state_is_passed_over(undisturbed: Path, store: ClipStore, tmp_path: Path, damage: str) -> None:
     run = new_run(tmp_path / "run", tiny_experiment(store, recipe=replace(TINY_RECIPE, epochs=2, milestones=())))
@@ -273,6 +297,17 @@ def test_two_processes_train_as_one(store: ClipStore, tmp_path: Path) -> None:
     assert len(set(kept.sample)) == 7
 
 
+@pytest.mark.timeout(300)
+def test_no_process_is_without_a_clip_in_any_micro_batch(store: ClipStore, tmp_path: Path) -> None:
+    """Ten clips in four batches of three or two, for two processes that would hold one clip at a time."""
+    recipe = replace(TINY_RECIPE, epochs=1, batch_size=3, micro_batch=1, milestones=())
+    run = new_run(tmp_path / "run", tiny_experiment(store, recipe=recipe))
+    flags = ("--devices", 2, "--accelerator", "cpu")
+    done = subprocess.run(command("train", "--resume", run, *flags), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert records(run)[0]["steps"] == 4
+
+
 def test_accumulated_micro_batches_give_the_gradient_of_the_batch(store: ClipStore, tmp_path: Path) -> None:
     """With statistics fixed by the same micro batches, the rate of one step is that of its whole batch."""
     found = []
@@ -325,11 +360,26 @@ def test_a_folder_with_a_run_is_not_written_over(undisturbed: Path, store: ClipS
         ({"milestones": (30, 60)}, "never be used"),
         ({"milestones": (9, 3)}, "rising"),
         ({"label_smoothing": 1.0}, "target"),
+        ({"clip_gradient": -5.0}, "clip_gradient"),
+        ({"decay": -1.0}, "decay"),
+        ({"momentum": -1.0}, "momentum"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"warmup_epochs": -3}, "warmup_epochs"),
+        ({"learning_rate": math.nan}, "learning_rate"),
     ],
 )
 def test_recipes_that_contradict_themselves_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ExperimentError, match=message):
         Recipe(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "setting", [{"devices": 0}, {"nodes": 0}, {"evaluate_every": 0}, {"loader_workers": -1}, {"checkpoint_minutes": -1.0}]
+)
+def test_machines_that_there_are_not_are_refused(setting: dict[str, object]) -> None:
+    with pytest.raises(ExperimentError, match=next(iter(setting))):
+        Machine(**setting)  # type: ignore[arg-type]
 
 
 def test_learning_rate_scales_warms_up_and_falls() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,11 @@ def ablate(
     """
     if not seeds or jobs < 1:
         raise ExperimentError("there is nothing to train", expected="one seed or more, one job or more", got=f"seeds {seeds}, {jobs} jobs")
+    for name, chosen in (("seeds", seeds), ("folds", folds)):
+        if len(set(chosen)) < len(chosen):
+            raise ExperimentError(f"{name} are each trained once", expected="none of them twice", got=chosen)
     tables = [load_table(name) for name in (table_names() if table == "all" else [table])]
+    experiment = replace(experiment, store=experiment.store.absolute())
     benchmarks = folds or (experiment.benchmark,)
     store = ClipStore.open(experiment.store)
     for benchmark in benchmarks:

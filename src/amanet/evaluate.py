@@ -13,7 +13,7 @@ from amanet.errors import RunError
 from amanet.experiment import EXPERIMENT_FILE, read_experiment
 from amanet.metrics import Scores
 from amanet.scoring import score_clips, score_source
-from amanet.trained import check_store, load_trained
+from amanet.trained import check_store, load_trained, open_store
 
 
 def evaluate(
@@ -39,7 +39,7 @@ def evaluate(
     experiment = read_experiment(run / EXPERIMENT_FILE)
     fabric = Fabric(accelerator=accelerator, devices=1, precision=experiment.precision)
     network, card = load_trained(run)
-    clips = ClipStore.open(store or experiment.store)
+    clips = ClipStore.open(store) if store else open_store(experiment, run)
     check_store(card, clips, run)
     rows = split_rows(clips, get_benchmark(experiment.benchmark), experiment.validation_performers)
     if not len(rows.get(part, ())):

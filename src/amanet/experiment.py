@@ -65,8 +65,20 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "micro_batch", "learning_rate", "reference_batch"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ExperimentError(f"recipe.{name} makes no training", expected="more than 0", got=getattr(self, name))
+        _check_bounds(
+            self,
+            "recipe.",
+            {
+                "decay": ("more than 0", 0 < self.decay < math.inf),
+                "warmup_epochs": ("0 or more", self.warmup_epochs >= 0),
+                "momentum": ("0 <= x < 1", 0 <= self.momentum < 1),
+                "weight_decay": ("0 or more", 0 <= self.weight_decay < math.inf),
+                "label_smoothing": ("0 <= x < 1, the part of the target that is spread", 0 <= self.label_smoothing < 1),
+                "clip_gradient": ("more than 0, or null", self.clip_gradient is None or self.clip_gradient > 0),
+            },
+        )
         if self.schedule == "steps" and list(self.milestones) != sorted(set(self.milestones)):
             raise ExperimentError("recipe.milestones are epochs in rising order", got=self.milestones)
         if self.schedule == "steps" and self.milestones and self.milestones[-1] >= self.epochs:
@@ -75,8 +87,6 @@ class Recipe:
                 expected=f"recipe.milestones below recipe.epochs = {self.epochs}",
                 got=self.milestones,
             )
-        if not 0 <= self.label_smoothing < 1:
-            raise ExperimentError("recipe.label_smoothing is a part of the target", expected="0 <= x < 1", got=self.label_smoothing)
 
     def rate_at(self, epoch: float) -> float:
         """The learning rate at a moment of training, counted in epochs and parts of them."""
@@ -125,7 +135,9 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run computes and how it keeps itself safe; only the number of devices changes its result by more than rounding.
+    """Where a run computes and how it keeps itself safe.
+
+    Only the number of devices changes its result by more than rounding, and perhaps ``cuda_graph``, for which that was not measured.
 
     Attributes:
         accelerator: ``auto`` takes a GPU where there is one.
@@ -149,6 +161,26 @@ class Machine:
     tensorboard: bool = False
     recompute: bool = False
     cuda_graph: bool = False
+
+    def __post_init__(self) -> None:
+        _check_bounds(
+            self,
+            "",
+            {
+                "devices": ("1 or more", self.devices >= 1),
+                "nodes": ("1 or more", self.nodes >= 1),
+                "loader_workers": ("0 or more", self.loader_workers >= 0),
+                "checkpoint_minutes": ("0 or more", self.checkpoint_minutes >= 0),
+                "evaluate_every": ("1 or more", self.evaluate_every >= 1),
+            },
+        )
+
+
+def _check_bounds(settings: Any, prefix: str, bounds: dict[str, tuple[str, bool]]) -> None:
+    """Refuses the first setting that is not as expected."""
+    for name, (expected, holds) in bounds.items():
+        if not holds:
+            raise ExperimentError(f"{prefix}{name} is out of its bounds", expected=expected, got=getattr(settings, name))
 
 
 def to_plain(value: Any) -> Any:
@@ -194,6 +226,10 @@ def write_experiment(experiment: Experiment, path: Path) -> None:
 
 def read_experiment(path: Path) -> Experiment:
     """The experiment of a run folder's ``experiment.yaml``."""
+    if not path.is_file():
+        raise ExperimentError(
+            "there is no run here", where=path.parent, expected=f"{path.name} in it", cure="name a folder that amanet train wrote"
+        )
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:

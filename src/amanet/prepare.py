@@ -22,8 +22,10 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from amanet.cores import num_cores
 from amanet.countdown import Countdown
 from amanet.data.archive import RawMember, list_members
 from amanet.data.benchmark import OWN, Dataset
@@ -37,6 +39,7 @@ from amanet.data.store_writer import StoreWriter, check_place
 from amanet.errors import ExperimentError, StoreError
 from amanet.interrupt import interrupts_held
 from amanet.lock import alone
+from amanet.places import beside
 
 
 def prepare(
@@ -69,18 +72,18 @@ def prepare(
     if dataset != OWN:
         get_dataset(dataset)
     get_recipe(recipe)
-    workers = _num_cores() if workers is None else workers
+    workers = num_cores() if workers is None else workers
     if workers < 1:
         raise ExperimentError("workers must be 1 or more", got=workers)
     raw = [raw] if isinstance(raw, Path) else raw
-    lock = out.with_name(out.name + ".lock")
+    lock = beside(out, ".lock")
     with (
         _explaining_disk_errors(out),
         alone(lock, StoreError("another process is preparing this store", where=lock, cure="wait until it is done")),
     ):
         check_place(out, overwrite)
         source, members, listed, splits, dropped = _find(dataset, raw)
-        folder = out.with_name(out.name + ".partial")
+        folder = beside(out, ".partial")
         chunks = cut_chunks(members, source, recipe, folder)
         _make_shards(chunks, folder, workers, skip=on_error == "skip")
         writer = StoreWriter(
@@ -106,10 +109,6 @@ def prepare(
     store = ClipStore.open(out)
     _print_summary(store, dropped, mended)
     return store
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -215,11 +214,11 @@ def _statistics(index: pa.Table) -> dict[str, dict[str, int | float]]:
 
 
 def _print_summary(store: ClipStore, dropped: Sequence[Dropped], mended: Counter[str]) -> None:
-    table = Table("clips", "", title=str(store.path))
+    table = Table("clips", "", title=escape(str(store.path)))
     table.columns[0].justify = "right"
     table.add_row(f"{len(store):,}", "kept")
     for reason, number in sorted(Counter(each.reason for each in dropped).items()):
-        table.add_row(f"{number:,}", reason)
+        table.add_row(f"{number:,}", escape(reason))
     statistics = _statistics(store.index)
     for number, clips in statistics["bodies"].items():
         table.add_row(f"{clips:,}", f"of {number} {'body' if number == '1' else 'bodies'}")

@@ -40,7 +40,7 @@ from amanet.pictures import (
 from amanet.skeleton import ClipBatch, SkeletonClip, SkeletonLayout, stream_layout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, with_self_loops
 from amanet.skeleton.stream import barycentres
-from amanet.trained import check_store, load_trained
+from amanet.trained import check_store, load_trained, open_store
 
 FIGURE_8 = {"(b) learned, α = 0": 0.0, "(c) α = 0.4": 0.4, "(d) α = 0.8": 0.8, "(e) α = 1.5": 1.5}
 """Weights of the bones in the panels of Fig. 8, those of Table 3; panel (a) is the bones alone."""
@@ -77,7 +77,7 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None, clas
         store = ClipStore.open(what)
         clip = store.clip(_row_of(store, sample))
         return [_show_clip(clip, store.layout, store.class_names, View.prepared(store.recipe, store.layout), out or Path())]
-    if what.suffix in SUFFIXES and (what.absolute().parents[1] / DESCRIPTION_FILE).is_file():
+    if what.suffix in SUFFIXES and (what.absolute().parent.parent / DESCRIPTION_FILE).is_file():
         return [_show_own(what, out or Path())]
     clip, dataset = _read_raw(what)
     return [_show_clip(clip, dataset.skeleton, dataset.class_names, View("y"), out or Path())]
@@ -108,7 +108,7 @@ class _Run:
         network, card = load_trained(path)
         part = "validation" if experiment.validation_performers else "test"
         scores = Scores.read(path / f"scores-{part}.parquet")
-        store = ClipStore.open(experiment.store)
+        store = open_store(experiment, path)
         check_store(card, store, path)
         return cls(path, experiment, network, part, scores, store)
 
@@ -280,7 +280,7 @@ def _row_of(store: ClipStore, sample: str | None) -> int:
 
 def _show_own(path: Path, out: Path) -> Path:
     """A clip of one's own, from the folder that describes it; set upright, as nobody knows which way its axes point."""
-    folder = path.absolute().parents[1]
+    folder = path.absolute().parent.parent
     description = read_description(folder)
     dataset = own_dataset(description, description.skeleton(folder))
     clip = align(dataset.read(read_file(path), path, "body-id"), dataset.skeleton, MOST_BODIES)

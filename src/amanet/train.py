@@ -9,7 +9,7 @@ import math
 import time
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from amanet.metrics import Accuracy, Scores, accuracy
 from amanet.model import Network, synchronise_statistics
 from amanet.progress import TrainingDisplay
 from amanet.scoring import score_clips, score_source
-from amanet.trained import NetworkCard, save_trained
+from amanet.trained import WEIGHTS_FILE, NetworkCard, open_store, save_trained
 from amanet.training_step import StepSum, TrainingStep, balanced_weights, sum_over_processes
 
 LOCK_FILE = ".training"
@@ -88,16 +88,18 @@ def train(experiment: Experiment, run: Path, machine: Machine = Machine()) -> Ac
         raise RunError(
             "there is a run in this folder already", where=run, cure=f"go on with it: amanet train --resume {run}, or name another folder"
         )
-    return _Training(experiment, run, machine).go()
+    return _Training(replace(experiment, store=experiment.store.absolute()), run, machine).go()
 
 
 def resume(run: Path, machine: Machine = Machine()) -> Accuracy:
-    """Go on with a run that was stopped; a finished one is left as it is and its accuracy returned."""
+    """Go on with a run that was stopped; a finished one is left as it is and its accuracy returned, also without its training states."""
     if not (run / EXPERIMENT_FILE).is_file():
         raise RunError(
             "this folder holds no run", where=run, expected=f"{EXPERIMENT_FILE} in it", cure="name the folder that amanet train wrote"
         )
-    return _Training(read_experiment(run / EXPERIMENT_FILE), run, machine).go(resuming=True)
+    experiment = read_experiment(run / EXPERIMENT_FILE)
+    open_store(experiment, run)
+    return _Training(experiment, run, machine).go(resuming=True)
 
 
 class _Training:
@@ -145,6 +147,8 @@ class _Training:
         self._build()
         if resuming:
             self._restore()
+            if self._is_finished():
+                return accuracy(Scores.read(self._scores_file()))
         elif self.fabric.global_rank == 0:
             write_experiment(self.experiment, self.run / EXPERIMENT_FILE)
         self.fabric.barrier()
@@ -249,9 +253,17 @@ class _Training:
         scores = self.scores or self._score(self.held_out)
         if self.fabric.global_rank == 0:
             save_trained(self._bare_network(), self.card, self.run)
-            scores.write(self.run / f"scores-{self.held_out}.parquet")
+            scores.write(self._scores_file())
         self.fabric.barrier()
         return accuracy(scores)
+
+    def _scores_file(self) -> Path:
+        return self.run / f"scores-{self.held_out}.parquet"
+
+    def _is_finished(self) -> bool:
+        """Whether weights and scores of all epochs are there, which are written last; the training states may have been deleted since."""
+        written = (self.run / WEIGHTS_FILE).is_file() and self._scores_file().is_file()
+        return written and (self.place.epoch >= self.recipe.epochs or not self.states.files())
 
     # -- parts ----------------------------------------------------------------------------------------------------------------------
 

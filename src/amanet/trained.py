@@ -14,7 +14,7 @@ from amanet.data.own.dataset import OwnDataset
 from amanet.data.published import get_dataset
 from amanet.data.store import ClipStore
 from amanet.errors import AmanetError, LayoutError, RunError
-from amanet.experiment import from_plain, to_plain
+from amanet.experiment import EXPERIMENT_FILE, Experiment, from_plain, to_plain
 from amanet.model import Network, NetworkConfig
 from amanet.skeleton import SkeletonLayout, Stream
 
@@ -77,6 +77,19 @@ def save_trained(network: Network, card: NetworkCard, run: Path) -> None:
     write_weights(run / WEIGHTS_FILE, network.state_dict(), description)
 
 
+def open_store(experiment: Experiment, run: Path) -> ClipStore:
+    """The store that a run was trained on.
+
+    Raises:
+        RunError: it is not where it was.
+        StoreError: it is damaged.
+    """
+    if not experiment.store.exists():
+        cure = "write its new place there as store"
+        raise RunError("the store of this run is not where it was", where=run / EXPERIMENT_FILE, expected=experiment.store, cure=cure)
+    return ClipStore.open(experiment.store)
+
+
 def load_trained(run: Path, device: torch.device | Literal["cpu"] = "cpu") -> tuple[Network, NetworkCard]:
     """The network of a run, ready to evaluate.
 
@@ -84,17 +97,17 @@ def load_trained(run: Path, device: torch.device | Literal["cpu"] = "cpu") -> tu
         RunError: the run has no weights yet, or they are damaged or of another version.
     """
     path = run / WEIGHTS_FILE if run.is_dir() else run
+    if not path.is_file() and not (run / EXPERIMENT_FILE).is_file():
+        raise RunError("there is no run here", where=run, expected=f"{WEIGHTS_FILE} in it", cure="name the folder that amanet train wrote")
     if not path.is_file():
         raise RunError(
             "there are no weights here", where=path, cure=f"name a run whose training has ended, or end it: amanet train --resume {run}"
         )
     tensors, description = read_weights(path)
     version = description.pop("format", None)
-    if version not in (1, WEIGHTS_FORMAT):
+    if version != WEIGHTS_FORMAT:
         raise RunError("these weights are of another version of amanet", where=path, expected=f"format {WEIGHTS_FORMAT}", got=version)
     try:
-        if version == 1:  # such weights are of published data sets, which say it themselves
-            description["max_bodies"] = get_dataset(str(description.get("dataset"))).max_bodies
         card: NetworkCard = from_plain(NetworkCard, description, path)
         with torch.device("meta"):
             expected = {name: weight.shape for name, weight in card.build().state_dict().items()}

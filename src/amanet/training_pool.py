@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from amanet.checkpoint import make_folder
+from amanet.cores import num_cores
 from amanet.errors import RunError
 from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, Machine, read_experiment, to_plain, write_experiment
 from amanet.interrupt import StopRequest
@@ -77,7 +78,8 @@ def is_finished(run: Path) -> bool:
 def _lay_out(run: Path, experiment: Experiment) -> None:
     """A run folder that ``amanet train --resume`` starts from its first step."""
     if (run / EXPERIMENT_FILE).is_file():
-        if read_experiment(run / EXPERIMENT_FILE) != experiment:
+        there = read_experiment(run / EXPERIMENT_FILE)
+        if replace(there, store=there.store.absolute()) != experiment:
             raise RunError("this folder holds a run of another experiment", where=run, cure="move it away, or name another folder")
         return
     make_folder(run)
@@ -86,7 +88,7 @@ def _lay_out(run: Path, experiment: Experiment) -> None:
 
 def _start(run: Path, machine: Machine, jobs: int) -> _Job:
     flags = [part for name, value in to_plain(machine).items() for part in (f"--{name}", str(value))]
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    threads = str(max(1, num_cores() // jobs))
     with (run / LOG_FILE).open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "amanet.cli", "train", "--resume", str(run), *flags],
@@ -145,7 +147,7 @@ class _Display:
 
     def done(self, run: Path, code: int) -> None:
         outcome = "trained" if code == 0 else f"failed, see {run / LOG_FILE}"
-        self.console.print(f"{self._runs()}  {run.name} {outcome}", highlight=False, soft_wrap=True)
+        self.console.print(f"{self._runs()}  {run.name} {outcome}", highlight=False, markup=False, soft_wrap=True)
 
     def _runs(self) -> str:
         return f"{sum(map(is_finished, self.experiments)):>3}/{len(self.experiments)} runs"

@@ -61,7 +61,8 @@ class TrainingStep:
         """One move of the optimiser, unless a loss is not finite."""
         batch = batch.to(self.fabric.device, non_blocking=True)
         clips = sum_over_processes(self.fabric, float(len(batch)))
-        count = math.ceil(math.ceil(clips / self.fabric.world_size) / self.recipe.micro_batch)
+        fewest, most = int(clips) // self.fabric.world_size, math.ceil(clips / self.fabric.world_size)
+        count = min(math.ceil(most / self.recipe.micro_batch), max(fewest, 1))  # as many in every process, and none is empty
         pieces = np.array_split(np.arange(len(batch)), count)
         share = self.fabric.world_size / clips  # processes average their gradients, so each counts its clips against an even share
         losses = list[Tensor]()
