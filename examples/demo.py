@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from amanet.data.dataset import ClipDataset, split_rows
 from amanet.data.published import get_benchmark
 from amanet.data.store import ClipStore
+from amanet.errors import AmanetError
 from amanet.evaluate import evaluate
 from amanet.experiment import Experiment, Machine, from_plain
 from amanet.metrics import accuracy
@@ -32,7 +33,7 @@ CONFIG = Path(__file__).with_name("demo.yaml")
 def main(folder: Path) -> None:
     """Run the demo into a new folder, step by step."""
     if folder.exists():
-        sys.exit(f"{folder} is there already: remove it, or name another folder")
+        sys.exit(f"{folder} is there already: remove it (rm -r {folder}), or name another folder: {sys.executable} {sys.argv[0]} FOLDER")
     began = time.monotonic()
     raw, stored, run = folder / "raw", folder / "store", folder / "run"
 
@@ -101,4 +102,10 @@ def flatten(dataset: ClipDataset) -> tuple[Float[np.ndarray, "clip number"], Int
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
+    try:
+        main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
+    except AmanetError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)

@@ -233,9 +233,13 @@ def wrong(road: Road) -> dict[str, str]:
     ("line", "problem"),
     [
         ("synthesize {store}", "something already"),
+        ("synthesize ..", "something already"),
+        ("prepare ntu60 . {raw}", "nothing can be put in this place"),
         ("synthesize {file}/new", "folder cannot be made"),
         ("synthesize {nowhere} --actions [2]", "no synthetic action 2"),
         ("prepare ntu61 {nowhere} {raw}", "no data set 'ntu61'"),
+        ("prepare ntu60 {nowhere} {nowhere}", "nothing at this place"),
+        ("prepare own {nowhere} {nowhere}", "there is no folder here"),
         ("prepare ntu60 {nowhere} {file}", "neither a folder nor a .zip archive"),
         ("prepare ntu60 {nowhere} {empty}", "no file whose name ends in .skeleton"),
         ("prepare utd-mhad {nowhere} {raw}", "no file whose name ends in"),
@@ -250,14 +254,17 @@ def wrong(road: Road) -> dict[str, str]:
         ("train {nowhere} --store {store} --validation_performers [1]", "train"),
         ("train {run} --store {store}", "there is a run in this folder already"),
         ("train {file} --store {store}", "folder cannot be made"),
+        ("train {nowhere} --store {nowhere}", "nothing at this place"),
+        ("train {nowhere} --store {store} --evaluate_every 0", "evaluate_every is out of its bounds"),
         ("train --resume {empty}", "holds no run"),
         ("train --resume {store}", "holds no run"),
-        ("evaluate {nowhere}", "settings of the run cannot be read"),
-        ("evaluate {store}", "settings of the run cannot be read"),
+        ("evaluate {nowhere}", "there is no run here"),
+        ("evaluate {store}", "there is no run here"),
         ("evaluate {run} --store {empty}", "this is no store"),
         ("evaluate {run} --store {other}", "skeleton is not the one that the network was trained on"),
         ("evaluate {run} --part validation", "validation part of this run is empty"),
-        ("predict {empty} {clip}", "no weights here"),
+        ("predict {empty} {clip}", "there is no run here"),
+        ("predict {run} {empty}", "this is a folder"),
         ("predict {file} {clip}", "weights cannot be read"),
         ("predict {run} {nowhere}", "this file cannot be read"),
         ("predict {run} {file}", "no file of ntu60"),
@@ -266,6 +273,7 @@ def wrong(road: Road) -> dict[str, str]:
         ("show {nowhere}", "nothing at this place"),
         ("show {empty}", "this is no store"),
         ("show {file}", "no data set has files of this name"),
+        ("show /nothing.npy", "nothing at this place"),
         ("show {S001C001P001R001A001}", "S001C001P001R001A001.skeleton:"),
         ("show {run} --sample mine", "no clip 'mine'"),
         ("show {store} --sample mine", "no clip 'mine'"),
@@ -290,3 +298,21 @@ def test_wrong_turns_end_in_one_error(line: str, problem: str, wrong: dict[str, 
     assert said.count(f"amanet {verb}: ") == 1
     assert problem in said
     assert not Path(wrong["nowhere"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("train run --store store --recipe.epoch 3", "unrecognized arguments: --recipe.epoch"),
+        ("train run --store store --config nothing.yaml", "does not exist"),
+        ("convert openpse poses out", "'openpose'"),
+        ("evaluate", "required: run"),
+    ],
+)
+def test_arguments_that_there_are_not_are_said_without_the_whole_usage(line: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(line.split())
+    said = capsys.readouterr().err
+    assert problem in said
+    assert len(said.splitlines()) <= 3
+    assert "--help" in said

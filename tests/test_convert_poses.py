@@ -12,7 +12,7 @@ from amanet.cli import main
 from amanet.convert_poses import PoseFormat, convert_poses
 from amanet.data.own.clip_file import read_own_clip
 from amanet.data.own.dataset import OwnFolder
-from amanet.errors import AmanetError
+from amanet.errors import AmanetError, FormatError
 from amanet.prepare import prepare
 from amanet.skeleton import SkeletonClip, load_layout
 
@@ -114,6 +114,17 @@ def test_without_labels_the_clips_alone_are_written(tmp_path: Path) -> None:
     assert (out / "sit_1.npy").read_bytes() == (with_labels / "clips/sit_1.npy").read_bytes()
     with pytest.raises(AmanetError, match="something already"):
         convert_poses("coco", tmp_path / "poses", tmp_path / "out")
+
+
+def test_a_clip_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+    """So the same command can be given again once it is mended."""
+    (tmp_path / "poses").mkdir()
+    people = [{"image_id": frame, "keypoints": [1.0 + frame + number for number in range(51)]} for frame in range(3)]
+    (tmp_path / "poses" / "a.json").write_text(json.dumps(people))
+    (tmp_path / "poses" / "b.json").write_text("[3]")
+    with pytest.raises(FormatError):
+        convert_poses("coco", tmp_path / "poses", tmp_path / "clips")
+    assert {path.name for path in tmp_path.iterdir()} == {"poses"}
 
 
 def test_joints_of_a_low_score_were_not_seen(tmp_path: Path) -> None:

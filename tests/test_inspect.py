@@ -33,6 +33,15 @@ def test_a_store_is_looked_at_and_left_alone(tmp_path: Path, capsys: pytest.Capt
         assert np.ptp(picture[..., :3]) > 0.2
 
 
+def test_what_stands_in_brackets_is_printed_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["wave [/b]", *(f"[red]{number}" for number in range(59))]
+    store = write_store(tmp_path / "a [store]", ragged_clips(), class_names=names)
+    inspect(store.path)
+    said = capsys.readouterr().out
+    assert "[red]" in said or "wave [/b]" in said
+    assert "[store]" in said
+
+
 def test_what_cannot_be_looked_at_is_said(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", ragged_clips())
     with pytest.raises(StoreError, match="no store"):

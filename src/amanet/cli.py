@@ -66,7 +66,7 @@ def overview() -> str:
 def _parser(verb: str) -> "ArgumentParser":
     from jsonargparse import ActionConfigFile, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
 
-    parser = ArgumentParser(prog=f"amanet {verb}", description=VERBS[verb.partition(" ")[0]])
+    parser = ArgumentParser(prog=f"amanet {verb}", description=VERBS[verb.partition(" ")[0]], exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action=ActionConfigFile, help="settings from a YAML file; flags after it take precedence")
     return parser
 
@@ -83,8 +83,14 @@ def _function_arguments(verb: str, function: Callable[..., Any], rest: Sequence[
 
 
 def _parse(parser: "ArgumentParser", rest: Sequence[str]) -> "Namespace":
-    """The arguments as values of their types: dataclasses, paths, numbers."""
-    return cast("Namespace", parser.instantiate(parser.parse_args(list(rest))))
+    """The arguments as values of their types: dataclasses, paths, numbers. A wrong one is said in one line."""
+    from jsonargparse import ArgumentError
+
+    try:
+        return cast("Namespace", parser.instantiate(parser.parse_args(list(rest))))
+    except ArgumentError as error:
+        print(f"{parser.prog}: {error}\n  what to do: see {parser.prog} --help", file=sys.stderr)
+        raise SystemExit(2) from error
 
 
 def _synthesize(rest: Sequence[str]) -> None:

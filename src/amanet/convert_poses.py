@@ -1,5 +1,6 @@
 """The verb ``convert`` for pose estimators: what they write of many clips becomes a folder of one's own, which ``prepare own`` takes."""
 
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from amanet.data.own.writer import OwnDatasetWriter, check_new
 from amanet.data.store import first_of
 from amanet.data.store_writer import mark_absent
 from amanet.errors import ExperimentError, FormatError
+from amanet.places import beside
 
 PoseFormat = Literal["openpose", "coco", "mediapipe"]
 
@@ -36,7 +38,7 @@ def convert_poses(
 
     Args:
         form: ``openpose``, files CLIP_000000000012_keypoints.json, one a frame; ``coco``, a file CLIP.json of COCO keypoints a clip;
-            ``mediapipe``, a file CLIP.json of landmarks a clip.
+            ``mediapipe``, a file CLIP.json of landmarks a clip. (PYSKL's pickles have a way of their own: ``amanet convert pyskl --help``.)
         source: the folder they are in; its subfolders are searched too.
         out: the folder to write, which must be new or empty.
         labels: a table clip,class with a row a clip, and perhaps performer, split and split_NAME, as in labels.csv. Without it the clips
@@ -61,13 +63,19 @@ def convert_poses(
 
 
 def _write_clips(form: PoseFormat, files: Mapping[str, Sequence[Path]], out: Path, min_score: float) -> None:
-    make_folder(out)
-    for sample, paths in track(files.items(), "converting", console=Console(stderr=True)):
-        clip = _read(form, paths, sample, min_score).clip
-        buffer = BytesIO()
-        np.save(buffer, mark_absent(clip.joints, clip.present))
-        write_file(out / f"{sample}.npy", buffer.getvalue())
-    Console(stderr=True).print(f"{len(files):,} clips in {out}; go on with: amanet predict RUN {out}/*.npy", highlight=False)
+    folder = beside(out, ".writing")
+    shutil.rmtree(folder, ignore_errors=True)
+    make_folder(folder)
+    try:
+        for sample, paths in track(files.items(), "converting", console=Console(stderr=True)):
+            clip = _read(form, paths, sample, min_score).clip
+            buffer = BytesIO()
+            np.save(buffer, mark_absent(clip.joints, clip.present))
+            write_file(folder / f"{sample}.npy", buffer.getvalue())
+        folder.replace(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    Console(stderr=True).print(f"{len(files):,} clips in {out}; go on with: amanet predict RUN {out}/*.npy", highlight=False, markup=False)
 
 
 def _write_dataset(
@@ -88,8 +96,8 @@ def _write_dataset(
                 raise FormatError(f"clip {row.clip} is of another model", where=files[row.clip][0], expected=layout, got=found.layout)
             writer.add(replace(found.clip, label=classes.index(row.class_name)), performer=row.performer, splits=row.splits)
     console = Console(stderr=True)
-    console.print(f"{len(rows):,} clips of {len(classes)} classes and the layout {layout} in {out}", highlight=False)
-    console.print(f"go on with: amanet prepare own STORE {out}", highlight=False)
+    console.print(f"{len(rows):,} clips of {len(classes)} classes and the layout {layout} in {out}", highlight=False, markup=False)
+    console.print(f"go on with: amanet prepare own STORE {out}", highlight=False, markup=False)
 
 
 def _find(form: PoseFormat, source: Path) -> Mapping[str, Sequence[Path]]:
@@ -107,7 +115,8 @@ def _find(form: PoseFormat, source: Path) -> Mapping[str, Sequence[Path]]:
         raise FormatError(f"{len(twice)} clips that stand there twice", where=source, got=first_of(twice))
     if not files:
         example = "NAME_000000000012_keypoints.json" if form == "openpose" else "NAME.json"
-        raise FormatError("there is no clip here", where=source, expected=f"files like {example}")
+        problem = "there is no clip here" if source.is_dir() else "there is no folder here"
+        raise FormatError(problem, where=source, expected=f"a folder with files like {example}")
     return files
 
 

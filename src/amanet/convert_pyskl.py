@@ -52,10 +52,10 @@ def convert_pyskl(
         )
         with writer:
             empty = _write(content, writer)
-    Console().print(f"{content.num_clips - empty:,} clips of {content.layout} in {out}", highlight=False)
+    Console().print(f"{content.num_clips - empty:,} clips of {content.layout} in {out}", highlight=False, markup=False)
     if empty:
-        Console().print(f"{empty:,} more were left out: nobody is seen in them", highlight=False)
-    Console().print(f"go on with: amanet prepare own STORE {out}", highlight=False)
+        Console().print(f"{empty:,} more were left out: nobody is seen in them", highlight=False, markup=False)
+    Console().print(f"go on with: amanet prepare own STORE {out}", highlight=False, markup=False)
     return out
 
 

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from amanet.checkpoint import make_folder
+from amanet.checkpoint import make_folder, write_file
 from amanet.data.store import ClipStore
 from amanet.data.strange import Strange, strangest, warnings
 from amanet.data.survey import Survey, survey
 from amanet.errors import ExperimentError
 from amanet.pictures import Overview, View, film_strip, overview_page, save_figure
+from amanet.places import beside
 
 RECORDED_BY = ("performer", "camera", "setup")
 
@@ -58,7 +60,7 @@ def inspect(store: Path, out: Path | None = None, *, clips: int = 1) -> Inspecti
     opened = ClipStore.open(store)
     view = View.prepared(opened.recipe, opened.layout)
     found = survey(opened, vertical=1 if view.vertical == "y" else 2)
-    folder = out or store.with_name(f"{store.name}-inspection")
+    folder = out or beside(store.absolute(), "-inspection")
     inspection = Inspection(folder, _facts(opened, found), strangest(opened, found, clips), warnings(found))
     make_folder(folder)
     _draw(opened, found, inspection, view)
@@ -133,7 +135,7 @@ def _picture(each: Strange) -> str:
 
 def _write(inspection: Inspection) -> None:
     facts = {**inspection.facts, "warnings": inspection.warnings, "strange": [asdict(each) for each in inspection.strange]}
-    (inspection.folder / "inspection.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_file(inspection.folder / "inspection.json", f"{json.dumps(facts, indent=1)}\n".encode())
     lines = [
         f"# {facts['dataset']}: {facts['clips']:,} clips",
         "",
@@ -143,27 +145,28 @@ def _write(inspection: Inspection) -> None:
     ]
     for each in inspection.strange:
         lines += [f"## {each.sample}", "", each.why, "", f"![]({_picture(each)})".replace(" ", "%20"), ""]
-    (inspection.folder / "inspection.md").write_text("\n".join(lines), encoding="utf-8")
+    write_file(inspection.folder / "inspection.md", "\n".join(lines).encode())
 
 
 def _print(inspection: Inspection, store: ClipStore) -> None:
     facts, console = inspection.facts, Console()
-    table = Table("", "", title=str(store.path), show_header=False)
+    table = Table("", "", title=escape(str(store.path)), show_header=False)
     frames, classes = facts["frames"], facts["classes"]
-    table.add_row("clips", f"{facts['clips']:,} of {facts['dataset']}, prepared as {facts['recipe']}, {frames['all']:,} frames")
+    table.add_row("clips", f"{facts['clips']:,} of {escape(facts['dataset'])}, prepared as {facts['recipe']}, {frames['all']:,} frames")
     table.add_row("lengths", f"{frames['shortest']} to {frames['longest']} frames, median {frames['median']:g}")
     table.add_row("bodies", ", ".join(f"{clips:,} of {number}" for number, clips in facts["bodies"].items()))
     table.add_row("classes", f"{len(classes)}, of {min(classes.values()):,} to {max(classes.values()):,} clips")
     for name in RECORDED_BY:
         if facts[name]:
             table.add_row(f"{name}s", f"{len(facts[name])}, in {min(facts[name].values()):,} to {max(facts[name].values()):,} clips")
-    table.add_row("missing", _missing(facts["missing"]))
+    table.add_row("missing", escape(_missing(facts["missing"])))
     for each in inspection.strange:
-        table.add_row(each.kind, f"{each.sample}: {store.class_names[store.index['label'][each.row].as_py()]}. {each.why}")
+        text = f"{each.sample}: {store.class_names[store.index['label'][each.row].as_py()]}. {each.why}"
+        table.add_row(each.kind, escape(text))
     console.print(table)
     for text in inspection.warnings:
-        console.print(f"[bold yellow]warning[/] {text}", highlight=False)
-    console.print(f"written to {inspection.folder}; begin with inspection.md", highlight=False)
+        console.print(f"[bold yellow]warning[/] {escape(text)}", highlight=False)
+    console.print(f"written to {inspection.folder}; begin with inspection.md", highlight=False, markup=False)
 
 
 def _missing(shares: dict[str, float]) -> str:

@@ -45,7 +45,8 @@ def new_dataset(out: Path, *, seed: int = 0) -> Path:
         for file in ("README.md", "config.yaml"):
             (writer.folder / file).write_bytes((EXAMPLE / file).read_bytes())
     num_clips = len(ACTIONS) * len(PERFORMERS) * len(REPLICATIONS)
-    Console(stderr=True).print(f"{num_clips} clips of {len(ACTIONS)} classes in {out}; how to go on: {out / 'README.md'}", highlight=False)
+    said = f"{num_clips} clips of {len(ACTIONS)} classes in {out}; how to go on: {out / 'README.md'}"
+    Console(stderr=True).print(said, highlight=False, markup=False)
     return out
 
 

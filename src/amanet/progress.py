@@ -73,4 +73,4 @@ class TrainingDisplay:
     @staticmethod
     def warn(text: str) -> None:
         """Something the user should know before the display starts."""
-        Console(stderr=True).print(f"[yellow]{text}")
+        Console(stderr=True).print(text, style="yellow", markup=False)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from amanet.checkpoint import make_folder
 from amanet.data.synthetic import ACTIONS, CAMERA_AZIMUTH, SyntheticName, get_action, skeleton_text, watch
 from amanet.errors import ExperimentError
+from amanet.places import beside
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def synthesize(
         f"{summary.num_clips:,} clips of {len(actions)} actions by {len(everybody)} performers: {summary.num_frames:,} frames, "
         f"{summary.num_bytes / 1e6:,.0f} MB in {out}",
         highlight=False,
+        markup=False,
     )
     return summary
 
@@ -92,7 +94,7 @@ def _names(
 
 
 def _write(out: Path, names: Sequence[SyntheticName], seed: int) -> SynthesisSummary:
-    folder = out.with_name(out.name + ".writing")
+    folder = beside(out, ".writing")
     shutil.rmtree(folder, ignore_errors=True)
     make_folder(folder)
     num_frames = num_bytes = 0

@@ -30,8 +30,10 @@ def ntu_samples(performers: Sequence[int], actions: Sequence[int]) -> list[str]:
     return sorted(f"S001C002P{performer:03}R001A{action:03}" for performer in performers for action in actions)
 
 
-def write_store(path: Path, clips: Sequence[SkeletonClip], dataset: str = "ntu60", *, overwrite: bool = False) -> ClipStore:
-    """A store of these clips."""
+def write_store(
+    path: Path, clips: Sequence[SkeletonClip], dataset: str = "ntu60", *, overwrite: bool = False, class_names: Sequence[str] = ()
+) -> ClipStore:
+    """A store of these clips; without names of classes, with those of the data set."""
     source = get_dataset(dataset)
     layout = load_layout(source.layout)
     writer = StoreWriter(
@@ -39,7 +41,7 @@ def write_store(path: Path, clips: Sequence[SkeletonClip], dataset: str = "ntu60
         dataset=dataset,
         layout=layout,
         recipe="aligned",
-        class_names=source.class_names,
+        class_names=class_names or source.class_names,
         max_bodies=source.max_bodies,
         overwrite=overwrite,
     )

@@ -85,7 +85,9 @@ def read_file(path: Path) -> bytes:
     try:
         state = path.stat()
     except OSError as error:
-        raise FormatError(f"this file cannot be read: {error.strerror}", where=path) from error
+        raise FormatError(f"this file cannot be read: {error.strerror}", where=path, cure="name a file that is there") from error
+    if path.is_dir():
+        raise FormatError("this is a folder", where=path, expected="a file", cure=f"name its files: {path}/*")
     if state.st_size > MAX_FILE_BYTES:
         raise FormatError("this file is too long for one clip", where=path, expected=f"at most {MAX_FILE_BYTES} bytes", got=state.st_size)
     return RawMember(path.stem, path.parent, path.name, state.st_size, state.st_mtime_ns).read()
@@ -113,9 +115,8 @@ def list_members(paths: Sequence[Path], suffix: str, folders: int = 0) -> list[R
         elif path.is_file() and zipfile.is_zipfile(path):
             members += _list_zip(path, suffix, folders)
         else:
-            raise FormatError(
-                "this is neither a folder nor a .zip archive", where=path, cure="give the folder or the archives of the data set"
-            )
+            problem = "this is neither a folder nor a .zip archive" if path.exists() else "there is nothing at this place"
+            raise FormatError(problem, where=path, cure="give the folder or the archives of the data set")
     members.sort(key=lambda member: (member.sample, member.source, member.entry))
     if not members:
         raise FormatError(

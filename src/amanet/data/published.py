@@ -26,7 +26,7 @@ def get_dataset(name: str) -> Dataset:
     Raises:
         ExperimentError: there is none; the message lists the names.
     """
-    return _look_up(DATASETS, name, "data set")
+    return _look_up(DATASETS, name, "data set", OWN)
 
 
 def get_benchmark(name: str) -> Benchmark | OwnBenchmark:

@@ -99,7 +99,7 @@ def make_shard(chunk: Chunk, skip: bool) -> int:
         except AmanetError as error:
             error.where = error.where or str(member.where)
             if not skip:
-                error.cure = f"{error.cure or 'repair the file'}, or skip such files; start again and finished work is kept"
+                error.cure = f"{error.cure or 'repair the file'}, or skip such files: --on_error skip; finished work is kept"
                 raise
             dropped.append(Dropped(member.sample, str(member.where), "cannot be read", error.problem))
     rows = encode_clips(clips, [dataset.parse(clip.sample) for clip in clips])

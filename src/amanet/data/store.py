@@ -210,7 +210,8 @@ def _read_header(path: Path) -> StoreHeader:
         fields.update({name: tuple(value) for name, value in fields.items() if isinstance(value, list)})
         return StoreHeader(**fields)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise StoreError("this is no store: it has no store.json", where=path, cure="give a folder made by `amanet prepare`") from error
+        problem = "this is no store: it has no store.json" if path.exists() else "there is nothing at this place"
+        raise StoreError(problem, where=path, expected="a store", cure="give a folder made by `amanet prepare`") from error
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise StoreError(f"store.json cannot be understood: {error}", where=place, cure=REPAIR) from error
 

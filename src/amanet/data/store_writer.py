@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float32
 from amanet.data.benchmark import SampleKey
 from amanet.data.store import CLIP_FIELDS, FORMAT_VERSION, StoreHeader, check_index, first_of, index_schema, num_floats
 from amanet.errors import StoreError
+from amanet.places import beside
 from amanet.skeleton import SkeletonClip, SkeletonLayout
 from amanet.skeleton.layout import describe_layout
 
@@ -61,7 +62,7 @@ class StoreWriter:
         check_place(path, overwrite)
         self.path = path
         self.layout = layout
-        self.folder = path.with_name(path.name + ".writing")
+        self.folder = beside(path, ".writing")
         self._facts: dict[str, Any] = {
             "version": FORMAT_VERSION,
             "dataset": dataset,
@@ -179,7 +180,7 @@ def check_place(path: Path, overwrite: bool) -> None:
     if not (path / "store.json").is_file():
         raise StoreError("there is something else at this place", where=path, expected="nothing, or a store", cure="choose another name")
     if not overwrite:
-        raise StoreError("there is a store at this place already", where=path, cure="choose another name, or overwrite it")
+        raise StoreError("there is a store at this place already", where=path, cure="choose another name, or replace it: --overwrite true")
 
 
 def _publish(folder: Path, path: Path) -> None:
@@ -187,7 +188,7 @@ def _publish(folder: Path, path: Path) -> None:
     for part in [*folder.iterdir(), folder]:
         _sync(part)
     if path.exists():
-        old = path.with_name(path.name + ".replaced")
+        old = beside(path, ".replaced")
         shutil.rmtree(old, ignore_errors=True)
         path.rename(old)
         folder.rename(path)

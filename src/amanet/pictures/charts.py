@@ -110,8 +110,10 @@ def _draw_curve(axes: Axes, epochs: Sequence[Mapping[str, float | int]], key: st
 
 
 def _mark_drops(axes: Axes, epochs: Sequence[Mapping[str, float | int]], *, label: bool) -> None:
-    """A dashed line before every epoch whose learning rate is at most half of that of the epoch before."""
+    """A dashed line before every epoch whose learning rate is at most half of that of the epoch before, where it falls in steps."""
     rates = [(row["epoch"], row["learning_rate"]) for row in epochs if "learning_rate" in row]
+    if any(high / 2 < low < high for (_, high), (_, low) in pairwise(rates)):
+        return
     for (before, high), (after, low) in pairwise(rates):
         if low > high / 2:
             continue

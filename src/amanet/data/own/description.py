@@ -112,7 +112,7 @@ def read_description(folder: Path) -> OwnDescription:
         )
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FormatError(
-            f"there is no {DESCRIPTION_FILE} here",
+            f"there is no {DESCRIPTION_FILE} here" if folder.exists() else "there is no folder here",
             where=folder,
             expected=f"a folder of your own clips with {DESCRIPTION_FILE}, labels.csv and clips/",
             cure="see docs/data.md, or begin with an example: amanet new-dataset DIR",

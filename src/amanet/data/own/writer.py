@@ -13,6 +13,7 @@ from amanet.data.own.description import DESCRIPTION_FILE, OwnDescription
 from amanet.data.own.labels import CLIP_NAME, LABELS_FILE, LARGEST_PERFORMER, PARTS, SPLIT_COLUMN, OwnLabel, format_labels
 from amanet.data.store_writer import mark_absent
 from amanet.errors import FormatError, LayoutError
+from amanet.places import beside
 from amanet.skeleton import SkeletonClip, load_layout
 
 CLIPS_FOLDER = "clips"
@@ -57,7 +58,7 @@ class OwnDatasetWriter:
         named = "layout.toml" if self._layout_file else str(layout)
         self.description = OwnDescription(name, named, tuple(class_names), max_bodies, tuple(test_performers))
         self.path = path
-        self.folder = path.with_name(path.name + ".writing")
+        self.folder = beside(path, ".writing")
         self._labels: dict[str, OwnLabel] = {}
 
     def __enter__(self) -> "OwnDatasetWriter":
