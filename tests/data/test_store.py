@@ -172,8 +172,8 @@ def test_first_ten_offenders_are_listed(store):
 
 def test_what_is_no_store_is_refused(tmp_path):
     (tmp_path / "file").write_text("hello")
-    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "file"):
-        with pytest.raises(StoreError, match="no store"):
+    for path, problem in ((tmp_path, "no store"), (tmp_path / "nowhere", "nothing at this place"), (tmp_path / "file", "no store")):
+        with pytest.raises(StoreError, match=problem):
             ClipStore.open(path)
 
 

@@ -168,7 +168,7 @@ def test_nobody_is_held_out_where_nobody_is_named(folder: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("raw", [["one", "two"], ["nowhere"]])
 def test_one_folder_is_needed(tmp_path: Path, raw: list[str]) -> None:
-    with pytest.raises(AmanetError, match=r"one folder|no dataset\.toml here"):
+    with pytest.raises(AmanetError, match=r"one folder|no folder here"):
         prepare("own", [tmp_path / name for name in raw], tmp_path / "store")
 
 
