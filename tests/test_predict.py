@@ -120,7 +120,7 @@ def test_files_that_are_no_clips_are_refused_by_name(road: Road, tmp_path: Path,
 def test_what_is_not_there_is_said(road: Road, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="cannot be read"):
         predict(road.run, [tmp_path / "S001C001P001R001A001.skeleton"])
-    with pytest.raises(RunError, match="no weights here"):
+    with pytest.raises(RunError, match="there is no run here"):
         predict(tmp_path, [road.raw_file(3, 7)])
     with pytest.raises(ExperimentError, match="how many classes"):
         predict(road.run, [road.raw_file(3, 7)], top=0)
