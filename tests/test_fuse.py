@@ -47,6 +47,13 @@ def test_fused_scores_are_the_mean_of_probabilities(runs: list[Path], tmp_path: 
     assert (out / "streams.png").stat().st_size > 1000
 
 
+def test_the_scores_of_a_run_are_never_written_over(runs: list[Path]) -> None:
+    before = (runs[0] / "scores-test.parquet").read_bytes()
+    with pytest.raises(RunError, match="take the place of this run's"):
+        fuse(runs[0], runs)
+    assert (runs[0] / "scores-test.parquet").read_bytes() == before
+
+
 def test_changed_clips_are_listed(runs: list[Path], tmp_path: Path) -> None:
     found = fuse(tmp_path / "fused", runs)
     rows = list(csv.DictReader((tmp_path / "fused/changed.csv").read_text().splitlines()))

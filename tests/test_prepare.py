@@ -23,7 +23,7 @@ from amanet.data.published import NTU60, get_benchmark, get_dataset
 from amanet.data.shards import cut_chunks, is_made, make_shard, read_shard
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter
-from amanet.errors import ExperimentError, FormatError, StoreError
+from amanet.errors import AmanetError, ExperimentError, FormatError, StoreError
 from amanet.prepare import prepare
 from amanet.skeleton import load_layout
 from fabricate.ntu import skeleton_file
@@ -337,6 +337,21 @@ def test_finished_store_is_overwritten_only_on_demand(raw, tmp_path):
     with pytest.raises(StoreError, match="already"):
         prepare("ntu60", raw, out)
     assert ClipStore.open(out).header == first.header
+    assert len(prepare("ntu60", raw, out, overwrite=True)) == NUM_FILES
+    assert names_in(tmp_path) == {"store"}
+
+
+@pytest.mark.parametrize("place", ["store.writing", "store.partial", "store.replaced", "store"])
+def test_what_lies_where_a_store_is_made_is_never_removed(raw, tmp_path, place):
+    out = tmp_path / "store"
+    prepare("ntu60", raw / "one", out)
+    (tmp_path / place).mkdir(exist_ok=True)
+    (tmp_path / place / "thesis.txt").write_text("years of work")
+    with pytest.raises(AmanetError, match=r"thesis\.txt"):
+        prepare("ntu60", raw, out, overwrite=True)
+    assert (tmp_path / place / "thesis.txt").read_text() == "years of work"
+    assert len(ClipStore.open(out)) < NUM_FILES
+    (tmp_path / place / "thesis.txt").unlink()
     assert len(prepare("ntu60", raw, out, overwrite=True)) == NUM_FILES
     assert names_in(tmp_path) == {"store"}
 

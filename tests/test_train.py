@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -375,11 +376,18 @@ def test_recipes_that_contradict_themselves_are_refused(settings: dict[str, obje
 
 
 @pytest.mark.parametrize(
-    "setting", [{"devices": 0}, {"nodes": 0}, {"evaluate_every": 0}, {"loader_workers": -1}, {"checkpoint_minutes": -1.0}]
+    "make",
+    [
+        partial(Machine, devices=0),
+        partial(Machine, nodes=0),
+        partial(Machine, evaluate_every=0),
+        partial(Machine, loader_workers=-1),
+        partial(Machine, checkpoint_minutes=-1.0),
+    ],
 )
-def test_machines_that_there_are_not_are_refused(setting: dict[str, object]) -> None:
-    with pytest.raises(ExperimentError, match=next(iter(setting))):
-        Machine(**setting)  # type: ignore[arg-type]
+def test_machines_that_there_are_not_are_refused(make: partial[Machine]) -> None:
+    with pytest.raises(ExperimentError, match=next(iter(make.keywords))):
+        make()
 
 
 def test_learning_rate_scales_warms_up_and_falls() -> None:

@@ -1,6 +1,5 @@
 """The verb ``convert`` for pose estimators: what they write of many clips becomes a folder of one's own, which ``prepare own`` takes."""
 
-import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,14 +11,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from amanet.checkpoint import make_folder, write_file
+from amanet.checkpoint import write_file
 from amanet.data.formats.pose_json import OPENPOSE_FILE, PoseClip, read_coco, read_mediapipe, read_openpose
 from amanet.data.own.labels import read_labels
 from amanet.data.own.writer import OwnDatasetWriter, check_new
 from amanet.data.store import first_of
 from amanet.data.store_writer import mark_absent
 from amanet.errors import ExperimentError, FormatError
-from amanet.places import beside
+from amanet.places import in_the_making
 
 PoseFormat = Literal["openpose", "coco", "mediapipe"]
 
@@ -63,18 +62,12 @@ def convert_poses(
 
 
 def _write_clips(form: PoseFormat, files: Mapping[str, Sequence[Path]], out: Path, min_score: float) -> None:
-    folder = beside(out, ".writing")
-    shutil.rmtree(folder, ignore_errors=True)
-    make_folder(folder)
-    try:
+    with in_the_making(out) as folder:
         for sample, paths in track(files.items(), "converting", console=Console(stderr=True)):
             clip = _read(form, paths, sample, min_score).clip
             buffer = BytesIO()
             np.save(buffer, mark_absent(clip.joints, clip.present))
             write_file(folder / f"{sample}.npy", buffer.getvalue())
-        folder.replace(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     Console(stderr=True).print(f"{len(files):,} clips in {out}; go on with: amanet predict RUN {out}/*.npy", highlight=False, markup=False)
 
 

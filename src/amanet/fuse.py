@@ -45,6 +45,9 @@ def fuse(
     Raises:
         RunError: runs differ in samples, labels, classes, layout or benchmark, one is unfinished, or the weights do not fit.
     """
+    if (out / EXPERIMENT_FILE).is_file():
+        cure = "name a folder to write before the runs"
+        raise RunError("the fused scores would take the place of this run's", where=out, cure=cure)
     names = stream_names(runs)
     if weights == "search":
         chosen = search_weights(_scores(names, runs, "validation", accelerator))

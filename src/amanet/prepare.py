@@ -7,7 +7,6 @@ into the store. A preparation that was stopped at any moment goes on where it wa
 import json
 import multiprocessing
 import os
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,13 +32,13 @@ from amanet.data.label_list import Listed, check_labels, read_label_lists
 from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset, OwnFolder, Split
 from amanet.data.published import get_dataset
-from amanet.data.shards import NOBODY, Chunk, Dropped, cut_chunks, is_made, make_shard, read_mended, read_shard
+from amanet.data.shards import NOBODY, Chunk, Dropped, cut_chunks, is_made, is_shard, make_shard, read_mended, read_shard
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter, check_place
 from amanet.errors import ExperimentError, StoreError
 from amanet.interrupt import interrupts_held
 from amanet.lock import alone
-from amanet.places import beside
+from amanet.places import beside, clear, refuse_others
 
 
 def prepare(
@@ -84,6 +83,7 @@ def prepare(
         check_place(out, overwrite)
         source, members, listed, splits, dropped = _find(dataset, raw)
         folder = beside(out, ".partial")
+        refuse_others(folder, is_shard)
         chunks = cut_chunks(members, source, recipe, folder)
         _make_shards(chunks, folder, workers, skip=on_error == "skip")
         writer = StoreWriter(
@@ -105,7 +105,7 @@ def prepare(
                 countdown.advance(len(chunk.members))
             mended = sum((read_mended(chunk.shard) for chunk in chunks), Counter[str]())
             _write_report(writer, dropped, mended)
-        shutil.rmtree(folder)
+        clear(folder, is_shard)
     store = ClipStore.open(out)
     _print_summary(store, dropped, mended)
     return store

@@ -1,6 +1,5 @@
 """The verb `synthesize`: people acting, written as raw `.skeleton` files, so that everything can be tried without anybody's data."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -9,10 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from amanet.checkpoint import make_folder
 from amanet.data.synthetic import ACTIONS, CAMERA_AZIMUTH, SyntheticName, get_action, skeleton_text, watch
-from amanet.errors import ExperimentError
-from amanet.places import beside
+from amanet.errors import ExperimentError, RunError
+from amanet.places import in_the_making
 
 
 @dataclass(frozen=True)
@@ -94,21 +92,17 @@ def _names(
 
 
 def _write(out: Path, names: Sequence[SyntheticName], seed: int) -> SynthesisSummary:
-    folder = beside(out, ".writing")
-    shutil.rmtree(folder, ignore_errors=True)
-    make_folder(folder)
     num_frames = num_bytes = 0
     console = Console(stderr=True)
     columns = TextColumn("people acting"), BarColumn(), MofNCompleteColumn(), TextColumn("clips, left"), TimeRemainingColumn()
     try:
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        with in_the_making(out) as folder, Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             for name in progress.track(names):
                 recording = watch(name, seed)
                 num_frames += recording.num_frames
                 num_bytes += (folder / f"{name}.skeleton").write_bytes(skeleton_text(recording))
-        folder.replace(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise RunError(f"the disk does not play along: {error.strerror}", where=out, cure="make room or name another place") from error
     return SynthesisSummary(out, len(names), num_frames, num_bytes)
 
 

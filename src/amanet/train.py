@@ -88,7 +88,8 @@ def train(experiment: Experiment, run: Path, machine: Machine = Machine()) -> Ac
         raise RunError(
             "there is a run in this folder already", where=run, cure=f"go on with it: amanet train --resume {run}, or name another folder"
         )
-    return _Training(replace(experiment, store=experiment.store.absolute()), run, machine).go()
+    experiment = replace(experiment, store=experiment.store.absolute())
+    return _Training(experiment, ClipStore.open(experiment.store), run, machine).go()
 
 
 def resume(run: Path, machine: Machine = Machine()) -> Accuracy:
@@ -98,17 +99,15 @@ def resume(run: Path, machine: Machine = Machine()) -> Accuracy:
             "this folder holds no run", where=run, expected=f"{EXPERIMENT_FILE} in it", cure="name the folder that amanet train wrote"
         )
     experiment = read_experiment(run / EXPERIMENT_FILE)
-    open_store(experiment, run)
-    return _Training(experiment, run, machine).go(resuming=True)
+    return _Training(experiment, open_store(experiment, run), run, machine).go(resuming=True)
 
 
 class _Training:
     """A run in progress on this process."""
 
-    def __init__(self, experiment: Experiment, run: Path, machine: Machine) -> None:
-        self.experiment, self.run, self.machine = experiment, run, machine
+    def __init__(self, experiment: Experiment, store: ClipStore, run: Path, machine: Machine) -> None:
+        self.experiment, self.store, self.run, self.machine = experiment, store, run, machine
         self.recipe: Recipe = experiment.recipe
-        self.store = ClipStore.open(experiment.store)
         self.benchmark = get_benchmark(experiment.benchmark)
         self.rows = split_rows(self.store, self.benchmark, experiment.validation_performers)
         self.held_out: Part = "validation" if experiment.validation_performers else "test"

@@ -7,6 +7,7 @@ good to use, and those of other files or settings are never taken for them.
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from amanet.data.store_writer import ROW_SCHEMA, encode_clips
 from amanet.errors import AmanetError, EmptyClipError
 
 CHUNK_CLIPS = 256
+SHARD_FILE = re.compile(r"\d{7,}-[0-9a-f]{16}\.arrow(-\d+)?")
 NOBODY = "shows nobody"
 """The reason to drop a file that is sound and empty."""
 
@@ -78,6 +80,11 @@ def cut_chunks(members: Sequence[RawMember], dataset: Dataset | OwnDataset, reci
 def is_made(chunk: Chunk, skip: bool) -> bool:
     """Whether the shard is there and will do: one with unreadable files will not, unless such files are to be skipped."""
     return chunk.shard.is_file() and (skip or all(each.reason == NOBODY for each in read_shard(chunk.shard)[1]))
+
+
+def is_shard(path: Path) -> bool:
+    """Whether a file is called as a shard is, or as one that was not finished."""
+    return SHARD_FILE.fullmatch(path.name) is not None
 
 
 def make_shard(chunk: Chunk, skip: bool) -> int:

@@ -19,12 +19,15 @@ from jaxtyping import Bool, Float32
 from amanet.data.benchmark import SampleKey
 from amanet.data.store import CLIP_FIELDS, FORMAT_VERSION, StoreHeader, check_index, first_of, index_schema, num_floats
 from amanet.errors import StoreError
-from amanet.places import beside
+from amanet.places import beside, clear
 from amanet.skeleton import SkeletonClip, SkeletonLayout
 from amanet.skeleton.layout import describe_layout
 
 ROW_SCHEMA = pa.schema([*CLIP_FIELDS, pa.field("joints", pa.large_list(pa.float32()), nullable=False)])
 """Clips on their way into a store: the same columns, and the numbers themselves."""
+
+PARTS = ("store.json", "joints.npy", "index.parquet", "report.json")
+"""The files of a store."""
 
 
 class StoreWriter:
@@ -78,7 +81,7 @@ class StoreWriter:
         self._rows: list[pa.Table] = []
 
     def __enter__(self) -> "StoreWriter":
-        shutil.rmtree(self.folder, ignore_errors=True)
+        clear(self.folder, is_part)
         self.folder.mkdir(parents=True)
         self._file = (self.folder / "joints.npy").open("wb")
         self._write_npy_header()
@@ -179,8 +182,17 @@ def check_place(path: Path, overwrite: bool) -> None:
         return
     if not (path / "store.json").is_file():
         raise StoreError("there is something else at this place", where=path, expected="nothing, or a store", cure="choose another name")
+    strange = sorted(each.name for each in path.iterdir() if not is_part(each))
+    if overwrite and strange:
+        cure = "move it away, or choose another name"
+        raise StoreError("there is more than a store at this place", where=path, got=", ".join(strange[:5]), cure=cure)
     if not overwrite:
         raise StoreError("there is a store at this place already", where=path, cure="choose another name, or replace it: --overwrite true")
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file is called as a part of a store is."""
+    return path.name in PARTS
 
 
 def _publish(folder: Path, path: Path) -> None:
@@ -189,7 +201,7 @@ def _publish(folder: Path, path: Path) -> None:
         _sync(part)
     if path.exists():
         old = beside(path, ".replaced")
-        shutil.rmtree(old, ignore_errors=True)
+        clear(old, is_part)
         path.rename(old)
         folder.rename(path)
         shutil.rmtree(old)

@@ -124,7 +124,7 @@ class _Compute(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         parameters = ctx.saved_tensors  # says so where they are gone
-        found, keeps = ctx.found, _keeps_graph()
+        found, keeps = ctx.found, _get_current_graph_task_keep_graph()  # as retain_graph says
         if not keeps:
             ctx.found = None
 
@@ -140,11 +140,6 @@ class _Compute(torch.autograd.Function):
             by_share = [rest for _, *rest in by_share]
         of_parameters = [None if each[0] is None else torch.stack(each).sum(0) for each in zip(*by_share, strict=True)]
         return None, None, None, of_features, *of_parameters
-
-
-def _keeps_graph() -> bool:
-    """Whether the gradient in progress keeps its graph for another, as ``retain_graph`` says."""
-    return _get_current_graph_task_keep_graph()
 
 
 def _threads(network: nn.Module, features: Bodies) -> int:

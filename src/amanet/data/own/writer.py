@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -13,7 +13,7 @@ from amanet.data.own.description import DESCRIPTION_FILE, OwnDescription
 from amanet.data.own.labels import CLIP_NAME, LABELS_FILE, LARGEST_PERFORMER, PARTS, SPLIT_COLUMN, OwnLabel, format_labels
 from amanet.data.store_writer import mark_absent
 from amanet.errors import FormatError, LayoutError
-from amanet.places import beside
+from amanet.places import in_the_making
 from amanet.skeleton import SkeletonClip, load_layout
 
 CLIPS_FOLDER = "clips"
@@ -58,22 +58,22 @@ class OwnDatasetWriter:
         named = "layout.toml" if self._layout_file else str(layout)
         self.description = OwnDescription(name, named, tuple(class_names), max_bodies, tuple(test_performers))
         self.path = path
-        self.folder = beside(path, ".writing")
+        self._making = in_the_making(path)
         self._labels: dict[str, OwnLabel] = {}
 
     def __enter__(self) -> "OwnDatasetWriter":
+        self.folder = self._making.__enter__()
         with _explaining_disk_errors(self.path):
-            shutil.rmtree(self.folder, ignore_errors=True)
-            (self.folder / CLIPS_FOLDER).mkdir(parents=True)
+            (self.folder / CLIPS_FOLDER).mkdir()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if kind is None:
-                with _explaining_disk_errors(self.path):
-                    self._finish()
-        finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if kind is not None:
+            self._making.__exit__(kind, error, trace)
+            return
+        with _explaining_disk_errors(self.path), ExitStack() as ending:
+            ending.push(self._making)
+            self._finish()
 
     def add(self, clip: SkeletonClip, *, performer: int | None = None, splits: Mapping[str, str] | None = None) -> None:
         """Writes a clip as ``clips/SAMPLE.npy``: float32 (body, frame, joint, coord), NaN where a joint is absent.
@@ -118,9 +118,6 @@ class OwnDatasetWriter:
         (self.folder / DESCRIPTION_FILE).write_text(self.description.to_toml(), encoding="utf-8")
         (self.folder / LABELS_FILE).write_text(format_labels(self._labels[name] for name in sorted(self._labels)), encoding="utf-8")
         os.sync()  # one call for all files: forcing each to disk takes minutes for a hundred thousand
-        if self.path.exists():
-            self.path.rmdir()
-        self.folder.rename(self.path)
 
 
 def check_new(path: Path) -> None:
