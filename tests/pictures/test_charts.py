@@ -26,6 +26,13 @@ def test_last_values_of_learning_curves_do_not_hide_each_other(held_out: float) 
     assert not first.overlaps(second)
 
 
+def test_a_rate_that_glides_has_no_drops():
+    """As of a cosine, whose last epochs halve it again and again."""
+    rates = (0.1, 0.08, 0.05, 0.02, 0.001)
+    loss = learning_curves([{"epoch": 1 + at, "train_loss": 1.0 + at, "learning_rate": rate} for at, rate in enumerate(rates)]).axes[0]
+    assert len(loss.lines) == 1
+
+
 def test_learning_curves_hold_the_metrics_and_mark_the_drop():
     loss, accuracy = learning_curves(EPOCHS, title="A run").axes
     curve, drop = loss.lines
