@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save
 
 from amanet.checkpoint import StateFolder, read_weights, write_weights
@@ -38,11 +40,11 @@ CARD = NetworkCard(
 
 
 @contextmanager
-def refusal(path: Path, message: str = "") -> Iterator[None]:
+def refusal(path: Path, message: str = "") -> Iterator[pytest.ExceptionInfo[RunError]]:
     """The block ends in one RunError that names the file, within a second."""
     start = time.perf_counter()
     with pytest.raises(RunError, match=message) as caught:
-        yield
+        yield caught
     assert time.perf_counter() - start < 1
     assert str(path) in str(caught.value)
 
@@ -150,6 +152,27 @@ def test_pickled_weights_are_refused_and_run_nothing(weights: Path, tmp_path: Pa
     assert not (tmp_path / "trace").exists()
 
 
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_flipped_bit_changes_weights_in_silence(weights: Path, tmp_path_factory: pytest.TempPathFactory, place: float, bit: int) -> None:
+    copy = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[int(place * len(content))] ^= 1 << bit
+    copy.write_bytes(content)
+    with refusal(copy, "cannot be read"):
+        load_trained(copy)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(weights: Path, value: float) -> None:
+    tensors, description = read_weights(weights)
+    tensors["classifier.weight"][1, 2] = value
+    write_weights(weights, tensors, description)
+    with refusal(weights, "not finite") as caught:
+        load_trained(weights)
+    assert caught.value.got == "classifier.weight"
+
+
 @pytest.mark.parametrize("version", [None, 0, WEIGHTS_FORMAT + 1, "1"])
 def test_weights_of_another_version_are_refused(weights: Path, version: object) -> None:
     write_weights(weights, CARD.build().state_dict(), {"format": version, **to_plain(CARD)})
@@ -179,6 +202,17 @@ def test_weights_of_somebody_else_are_refused(weights: Path, metadata: dict[str,
         {"layout": to_plain(load_layout("kinect20"))},
         {"layout": {**to_plain(CARD.layout), "parents": [99] * 25}},
         {"sampling": {"frames": 0}},
+        {"sampling": {**to_plain(CARD.sampling), "frames": 10**12}},
+        {"num_bodies": -1},
+        {"num_bodies": 3},
+        {"class_names": []},
+        {"class_names": ["drink water", "drink water"]},
+        {"class_names": ["drink water", "\x1b[31mred"]},
+        {"network": {"width": 6 * 10**12}},
+        {"network": {"block": {"windows": [3] * 1000}}},
+        {"network": {"block": {"windows": [10**9]}}},
+        {"network": {"block": {"window_scales": 10**9}}},
+        {"network": {"block": {"temporal": "ff", "group": 10**9}}},
     ],
 )
 def test_a_description_that_makes_no_network_is_refused(weights: Path, change: dict[str, Any]) -> None:
@@ -188,7 +222,7 @@ def test_a_description_that_makes_no_network_is_refused(weights: Path, change: d
         load_trained(weights)
 
 
-@pytest.mark.parametrize("change", [{"width": 12}, {"width": 6 * 10**5}, {"block": {"windows": [3, 5]}}, {"dp": "none"}])
+@pytest.mark.parametrize("change", [{"width": 12}, {"width": 6 * 10**3}, {"block": {"windows": [3, 5]}}, {"dp": "none"}])
 def test_weights_of_another_network_are_refused_before_it_is_built(weights: Path, change: dict[str, Any]) -> None:
     tensors, description = read_weights(weights)
     write_weights(weights, tensors, {**description, "network": {**description["network"], **change}})
@@ -224,16 +258,25 @@ def test_a_hostile_state_is_refused_and_runs_nothing(tmp_path: Path, form: str) 
     else:
         torch.save(trap, content, _use_new_zipfile_serialization=form == "zip")
     path = write_state(tmp_path, content.getvalue())
-    with refusal(path, "not written by amanet"):
+    with refusal(path, "nothing of it was run") as caught:
         StateFolder(tmp_path).load()
+    assert "weights_only" not in str(caught.value)  # PyTorch's advice, which would run it
     assert not (tmp_path / "trace").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 no archive", b"\x80\x02]q\x00."])
 def test_a_state_of_nothing_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = write_state(tmp_path, content)
-    with refusal(path, "not written by amanet"):
+    with refusal(path, "this training state"):
         StateFolder(tmp_path).load()
+
+
+def test_a_folder_in_the_place_of_a_state_is_passed_over(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.save(5, {"steps": 5})
+    strange = tmp_path / "state-00000009-0123456789abcdef.pt"
+    strange.mkdir()
+    assert folder.load() == ({"steps": 5}, [strange])
 
 
 def test_other_files_are_no_states(tmp_path: Path) -> None:

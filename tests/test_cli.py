@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 import yaml
 
 from amanet import __version__, cli
+from amanet.checkpoint import read_weights, write_weights
 from amanet.cli import VERBS, main
 from amanet.metrics import Scores
+from amanet.trained import WEIGHTS_FILE
 from fabricate.road import TRAINING, Road, walk_road
 from fabricate.runs import weights_digest
 from fabricate.stores import fabricate_clip, write_store
@@ -224,8 +227,13 @@ def wrong(road: Road) -> dict[str, str]:
     (folder / "S001C001P001R001A001.skeleton").write_text("3\n1\nnot a skeleton\n")
     sample = "a1_s1_t1_skeleton"
     write_store(folder / "other", [fabricate_clip(sample, dataset="utd-mhad")], "utd-mhad")
-    names = ("empty", "file", "other", "nowhere", "S001C001P001R001A001.skeleton")
-    places = {name.partition(".")[0]: str(folder / name) for name in names}
+    (folder / "bomb").write_text(
+        "\n".join(f"{name}: &{name} [{f'*{before}, ' * 9}]" for before, name in pairwise("abcdefghij")).replace("*a", "1")
+    )
+    names = ("empty", "file", "bomb", "other", "nowhere", "run_away", "S001C001P001R001A001.skeleton")
+    places = {name.partition(".")[0]: str(folder / name) for name in names} | {"long": "n" * 300}
+    tensors, description = read_weights(shutil.copytree(road.run, folder / "run_away") / WEIGHTS_FILE)
+    write_weights(folder / "run_away" / WEIGHTS_FILE, {name: 1e19 * tensor for name, tensor in tensors.items()}, description)
     return {**places, "raw": str(road.raw), "store": str(road.store), "run": str(road.run), "clip": str(road.raw_file(3, 7))}
 
 
@@ -281,11 +289,27 @@ def wrong(road: Road) -> dict[str, str]:
         ("show {store} --classes [clapping]", "classes are drawn of a run"),
         ("show {run} --classes [clapping] --sample mine", "classes are drawn of a run"),
         ("show {run} --classes [claping]", "a name like 'clapping'"),
+        ("show {run} --classes claping", "a name like 'clapping'"),
+        ("show {run} --classes claping,drink", "no class 'claping,drink'"),
         ("report {nowhere} {empty}", "this folder holds no table"),
         ("report {nowhere} {store}", "this table cannot be read"),
         ("cost --layout ntu26", "no layout 'ntu26'"),
         ("cost --frames 0", "with this frames"),
         ("cost --repeats 0", "with this repeats"),
+        ("cost --num_classes 1000000000000", "memory of this machine does not suffice"),
+        ("synthesize {nowhere} --performers 1000000000000", "these are no performers"),
+        ("synthesize {nowhere} --seed -1", "a seed is not negative"),
+        ("train {nowhere} --store {store} --sampling.frames 1000000000", "frames must be 1 to"),
+        ("train {nowhere} --store {store} --network.block.windows [1000000000]", "windows of STFEM"),
+        ("train {nowhere} --store {store} --seed 100000000000000000000", "seed is out of its bounds"),
+        ("train {nowhere} --store {store} --accelerator mps", "does not have these devices"),
+        ("train {nowhere} --store {store} --config {bomb}", "would hold more than"),
+        ("evaluate {run} --accelerator mps", "does not have these devices"),
+        ("evaluate {run} --batch_size 0", "batch size 0"),
+        ("evaluate {run_away}", "scores of 2 clips are not finite"),
+        ("predict {run_away} {clip}", "scores of this clip are not finite"),
+        ("predict {run} " + "n" * 300, "File name too long"),
+        ("inspect {long}", "File name too long"),
     ],
 )
 def test_wrong_turns_end_in_one_error(line: str, problem: str, wrong: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -298,6 +322,34 @@ def test_wrong_turns_end_in_one_error(line: str, problem: str, wrong: dict[str, 
     assert said.count(f"amanet {verb}: ") == 1
     assert problem in said
     assert not Path(wrong["nowhere"]).exists()
+
+
+SMALL_COST = (sys.executable, "-m", "amanet.cli", "cost", "--network.width", "6", "--frames", "8", "--batch", "1", "--repeats", "1")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    with subprocess.Popen(SMALL_COST, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_output_that_cannot_be_written_is_one_error() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(SMALL_COST, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr == "amanet cost: the system does not play along: No space left on device\n"
+
+
+def test_an_error_of_the_code_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(rest: Sequence[str]) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setitem(cli.HANDLERS, "cost", broken)
+    with pytest.raises(RuntimeError, match="ours"):
+        main(["cost"])
 
 
 @pytest.mark.parametrize(

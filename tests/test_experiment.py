@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from amanet.data.dataset import ClipSampling
 from amanet.errors import ExperimentError
 from amanet.experiment import Experiment, Recipe, from_plain, read_experiment, to_plain, write_experiment
 from amanet.model import BlockConfig, NetworkConfig
+from amanet.settings_file import read_settings
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
@@ -147,6 +149,25 @@ def test_files_of_something_else_are_refused_by_name(tmp_path: Path, content: by
     assert str(path) in str(caught.value)
 
 
+LINES = [f"{after}: &{after} [{', '.join([f'*{name}'] * 9)}]" for name, after in pairwise("abcdefghi")]
+BOMB = "\n".join(["a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]", *LINES])
+
+
+@pytest.mark.parametrize("text", [BOMB, "a: &a [*a]", "a: " + "[" * 10_000 + "]" * 10_000])
+def test_files_that_stand_for_more_than_any_memory_holds_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "experiment.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ExperimentError, match=r"written out|recursion"):
+        read_experiment(path)
+
+
+def test_parts_of_a_file_can_stand_for_others(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("one: &one {a: [1, 2]}\ntwo: *one\nthree: {<<: *one, b: 3}\n", encoding="utf-8")
+    one = {"a": [1, 2]}
+    assert read_settings(path, "these settings") == {"one": one, "two": one, "three": {**one, "b": 3}}
+
+
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r"no run here.*\n.*\n.*amanet train"):
         read_experiment(tmp_path / "experiment.yaml")
@@ -155,11 +176,14 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seed": -1}, "a seed is a whole number"),
+        ({"seed": -1}, "seed is out of its bounds"),
+        ({"seed": 2**63}, "seed is out of its bounds"),
+        ({"sampling": {"frames": 10**6}}, "frames must be 1 to"),
+        ({"sampling": {"bodies": 10**6}}, "bodies must be 1 to"),
         ({"benchmark": "ntu61-xsub"}, "ntu61-xsub"),
         ({"recipe": {"epochs": 0}}, "recipe.epochs makes no training"),
         ({"network": {"width": 7}}, "width of the network"),
-        ({"sampling": {"frames": 0}}, "frames must be 1 or more"),
+        ({"sampling": {"frames": 0}}, "frames must be 1 to"),
     ],
 )
 def test_contradictions_of_a_file_are_those_of_its_values(tmp_path: Path, change: dict[str, Any], message: str) -> None:

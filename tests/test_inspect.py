@@ -53,6 +53,16 @@ def test_what_cannot_be_looked_at_is_said(tmp_path: Path) -> None:
         inspect(store.path, tmp_path / "file")
 
 
+def test_a_flipped_bit_is_noticed_before_anything_is_said(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", ragged_clips())
+    content = bytearray((store.path / "joints.npy").read_bytes())
+    content[-100] ^= 1
+    (store.path / "joints.npy").write_bytes(content)
+    with pytest.raises(StoreError, match="damaged"):
+        inspect(store.path)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
 def test_parts_of_an_overview_that_do_not_fit_are_refused() -> None:
     layout, numbers = load_layout("ntu25"), np.ones(3, dtype=np.int64)
     with pytest.raises(AmanetError, match="do not fit each other"):

@@ -1,8 +1,10 @@
 """Accuracies against loops over single clips, and score files that come back as they were or are refused."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amanet.errors import RunError
+from amanet.errors import PlaceError, RunError
 from amanet.metrics import Scores, accuracy, confusion, top_k
 
 SOURCE = {"benchmark": "ntu60-xsub", "part": "test", "stream": "bone", "layout": "ntu25"}
@@ -78,7 +80,7 @@ def test_confusion_counts_every_clip_once() -> None:
 
 @given(num_clips=st.integers(1, 5), num_classes=st.integers(1, 4))
 def test_a_score_file_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, num_clips: int, num_classes: int) -> None:
-    scores = replace(make_scores(num_clips, num_classes), class_names=tuple('drink "water", é\n')[:num_classes])
+    scores = replace(make_scores(num_clips, num_classes), class_names=('drink "water"', "é", "[b]", "d")[:num_classes])
     path = tmp_path_factory.mktemp("scores") / "scores-test.parquet"
     scores.write(path)
     again = Scores.read(path)
@@ -101,7 +103,7 @@ def test_scores_are_written_over_whole(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="could not be written"):
+    with pytest.raises(PlaceError, match="could not be written"):
         make_scores().write(tmp_path / "no" / "scores-test.parquet")
 
 
@@ -133,6 +135,9 @@ def test_damaged_score_files_are_refused(tmp_path: Path, damage: str) -> None:
         lambda table: table.replace_schema_metadata({"class_names": "[", "source": "{}"}),
         lambda table: table.replace_schema_metadata({**table.schema.metadata, b"class_names": b"3"}),
         lambda table: table.replace_schema_metadata({**table.schema.metadata, b"source": b"3"}),
+        lambda table: table.replace_schema_metadata({**table.schema.metadata, b"source": json.dumps({**SOURCE, "part": 3})}),
+        lambda table: table.replace_schema_metadata({**table.schema.metadata, b"class_names": json.dumps([1, 2, 3, 4, 5, 6, 7])}),
+        lambda table: table.replace_schema_metadata({**table.schema.metadata, b"class_names": json.dumps([[]] * 7)}),
         lambda table: table.set_column(2, "logits", pa.array([1.0] * len(table))),
         lambda table: table.set_column(1, "label", pa.array(["drink"] * len(table))),
     ],
@@ -143,3 +148,56 @@ def test_tables_of_something_else_are_refused(tmp_path: Path, change: Callable[[
     pq.write_table(change(pq.read_table(path)), path)
     with pytest.raises(RunError, match="cannot be read"):
         Scores.read(path)
+
+
+def written(tmp_path: Path, scores: Scores) -> Path:
+    path = tmp_path / "scores-test.parquet"
+    scores.write(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"sample": ("a", "c", "b")}, "are not sorted"),
+        ({"sample": ("a", "a", "b")}, "are not sorted"),
+        ({"label": np.array([0, 1, 4])}, "not from 0 to 3"),
+        ({"label": np.array([0, -1, 2])}, "not from 0 to 3"),
+        ({"logits": np.full((3, 4), np.nan, np.float32)}, "not finite"),
+        ({"logits": np.full((3, 4), np.inf, np.float32)}, "not finite"),
+        ({"class_names": ("a", "b", "b", "d")}, "there once"),
+        ({"class_names": ("a", "b", "c\nd", "e")}, "there once"),
+        ({"class_names": ("a", "b", "", "e")}, "there once"),
+        ({"source": {"benchmark": "ntu60-xsub"}}, "what its scores are of"),
+        ({"sample": (), "label": np.zeros(0, np.int64), "logits": np.zeros((0, 4), np.float32)}, "its clips are none"),
+    ],
+)
+def test_scores_that_no_network_gave_are_refused(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
+    path = written(tmp_path, replace(replace(make_scores(3, 4), sample=("a", "b", "c")), **change))
+    with pytest.raises(RunError, match=problem):
+        Scores.read(path)
+
+
+@pytest.mark.parametrize("column", ["sample", "label", "logits"])
+def test_scores_with_a_gap_are_refused(tmp_path: Path, column: str) -> None:
+    path = written(tmp_path, make_scores())
+    table = pq.read_table(path)
+    gap = pa.array([None, *table[column].to_pylist()[1:]], table.schema.field(column).type)
+    pq.write_table(table.set_column(table.schema.get_field_index(column), column, gap), path)
+    with pytest.raises(RunError, match="cannot be read"):
+        Scores.read(path)
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_no_flipped_bit_changes_scores_in_silence(tmp_path_factory: pytest.TempPathFactory, place: float, bit: int) -> None:
+    path = written(tmp_path_factory.mktemp("scores"), make_scores())
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1 << bit
+    path.write_bytes(content)
+    try:
+        found = Scores.read(path)
+    except RunError:
+        return
+    assert (found.sample, found.class_names, found.source) == (make_scores().sample, make_scores().class_names, SOURCE)
+    np.testing.assert_array_equal(found.label, make_scores().label)
+    np.testing.assert_array_equal(found.logits, make_scores().logits)

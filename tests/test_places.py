@@ -1,12 +1,14 @@
 """Places that are about to be written, and what is said of those that cannot be."""
 
+import errno
+import os
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from amanet.errors import AmanetError
-from amanet.places import beside, clear, in_the_making
+from amanet.errors import AmanetError, PlaceError
+from amanet.places import beside, clear, explained, in_the_making, write_file
 
 
 def test_a_neighbour_has_a_suffix() -> None:
@@ -45,3 +47,28 @@ def test_only_what_a_command_left_is_cleared(tmp_path: Path) -> None:
     with pytest.raises(AmanetError, match=r"something else(.|\n)*thesis.txt"):
         clear(folder, lambda path: path.name == "ours")
     assert (folder / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["no/file", "n" * 300, "n" * 252])
+def test_a_file_that_cannot_be_written_is_one_error_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PlaceError, match="could not be written"):
+        write_file(tmp_path / name, b"content")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_costs_neither_the_old_file_nor_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "file"
+    write_file(path, b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PlaceError, match="No space left"):
+        write_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_the_system_says_without_a_word_is_said_too(tmp_path: Path) -> None:
+    with pytest.raises(PlaceError, match="the disk: broken"), explained("the disk", tmp_path):
+        raise OSError("broken")

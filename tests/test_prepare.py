@@ -23,7 +23,7 @@ from amanet.data.published import NTU60, get_benchmark, get_dataset
 from amanet.data.shards import cut_chunks, is_made, make_shard, read_shard
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter
-from amanet.errors import AmanetError, ExperimentError, FormatError, StoreError
+from amanet.errors import AmanetError, ExperimentError, FormatError, PlaceError, StoreError
 from amanet.prepare import prepare
 from amanet.skeleton import load_layout
 from fabricate.ntu import skeleton_file
@@ -254,7 +254,7 @@ def test_full_disk_is_an_error_that_says_so_and_costs_no_work(clean, raw, tmp_pa
 
     with monkeypatch.context() as patch:
         patch.setattr(StoreWriter, "extend", extend)
-        with pytest.raises(StoreError, match="No space left on device"):
+        with pytest.raises(PlaceError, match="No space left on device"):
             prepare("ntu60", raw, tmp_path / "store")
     assert names_in(tmp_path) == {"store.partial"}
     assert len(names_in(tmp_path / "store.partial")) == 3
@@ -263,7 +263,7 @@ def test_full_disk_is_an_error_that_says_so_and_costs_no_work(clean, raw, tmp_pa
 
 def test_full_disk_of_a_worker_is_an_error_that_says_so(raw, tmp_path, monkeypatch):
     monkeypatch.setattr(amanet.prepare, "make_shard", find_disk_full)
-    with pytest.raises(StoreError, match="No space left on device") as caught:
+    with pytest.raises(PlaceError, match="No space left on device") as caught:
         prepare("ntu60", raw, tmp_path / "store")
     assert "make room" in str(caught.value.cure)
     assert names_in(tmp_path) == {"store.partial"}
@@ -327,7 +327,7 @@ def test_hostile_archive_leaves_nothing_behind(raw, tmp_path):
 
 def test_place_that_cannot_be_is_an_error(raw, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="File exists"):
+    with pytest.raises(PlaceError, match="File exists"):
         prepare("ntu60", raw, tmp_path / "file" / "store")
 
 
@@ -387,7 +387,12 @@ def test_joined_shards_do_not_stay_in_memory(own_raw: Path, tmp_path: Path) -> N
     (chunk,) = cut_chunks(list_members([own_raw], ".skeleton")[:20], NTU60, "aligned", tmp_path)
     make_shard(chunk, skip=True)
     writer = StoreWriter(
-        tmp_path / "store", dataset="ntu60", layout=load_layout("ntu25"), recipe="aligned", class_names=["one"] * 60, max_bodies=2
+        tmp_path / "store",
+        dataset="ntu60",
+        layout=load_layout("ntu25"),
+        recipe="aligned",
+        class_names=[f"class {number}" for number in range(60)],
+        max_bodies=2,
     )
     with writer:
         rows, _ = read_shard(chunk.shard)

@@ -13,7 +13,7 @@ import pytest
 from amanet import show as verb
 from amanet.cli import main
 from amanet.data.store import ClipStore
-from amanet.errors import AmanetError, FormatError, RunError, StoreError
+from amanet.errors import AmanetError, FormatError, PlaceError, RunError, StoreError
 from amanet.experiment import read_experiment, write_experiment
 from amanet.metrics import Scores
 from amanet.pictures import action_correlations
@@ -184,7 +184,7 @@ def test_what_cannot_be_drawn_is_said(road: Road, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("3")
     with pytest.raises(FormatError, match="no data set has files of this name"):
         show(tmp_path / "notes.txt")
-    with pytest.raises(RunError, match="folder cannot be made"):
+    with pytest.raises(PlaceError, match="folder cannot be made"):
         show(road.store, tmp_path / "notes.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

@@ -19,7 +19,7 @@ import torch
 
 from amanet.checkpoint import StateFolder
 from amanet.data.store import ClipStore
-from amanet.errors import ExperimentError, RunError, TrainingError
+from amanet.errors import ExperimentError, PlaceError, RunError, TrainingError
 from amanet.evaluate import evaluate
 from amanet.experiment import Experiment, Machine, Recipe, read_experiment, write_experiment
 from amanet.metrics import Scores, accuracy
@@ -242,7 +242,7 @@ def test_every_failing_write_leaves_a_state_to_resume_from(store: ClipStore, tmp
     for name in ("fsync", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(os if name == "fsync" else Path, name, fail)
-            with pytest.raises(RunError, match="No space left"):
+            with pytest.raises(PlaceError, match="No space left"):
                 folder.save(2, {"step": 2})
         assert folder.load()[0] == {"step": 1}
         assert not list(tmp_path.glob(".*.tmp"))

@@ -12,7 +12,6 @@ import torch
 
 from amanet.ablation import Row, Table, load_table, table_names
 from amanet.ablation_result import RowResult, SeedResult, TableResult
-from amanet.checkpoint import make_folder, write_file
 from amanet.cost import count_operations
 from amanet.data.dataset import split_rows
 from amanet.data.published import get_benchmark
@@ -20,8 +19,9 @@ from amanet.data.store import ClipStore
 from amanet.errors import ExperimentError, RunError
 from amanet.experiment import Experiment, Machine, to_plain
 from amanet.fusion import TOP, join
-from amanet.metrics import Scores, top_k
+from amanet.metrics import Scores, scores_file, top_k
 from amanet.model import Network
+from amanet.places import make_folder, write_file
 from amanet.training_pool import is_finished, train_all
 
 Wanted = dict[tuple[str, int, str], Experiment]
@@ -125,7 +125,7 @@ def _result(table: Table, wanted: Wanted, out: Path, seeds: Sequence[int], bench
 def _clips(out: Path, rows: Sequence[RowResult], part: str) -> int:
     """How many different clips were scored for a row."""
     runs = next((row.seeds[0].runs for row in rows if row.seeds), ())
-    return len({clip for run in runs for clip in Scores.read(out / "runs" / run / f"scores-{part}.parquet").sample})
+    return len({clip for run in runs for clip in Scores.read(scores_file(out / "runs" / run, part)).sample})
 
 
 def _row_result(table: Table, row: Row, wanted: Wanted, out: Path, seeds: Sequence[int], benchmarks: Sequence[str], part: str) -> RowResult:
@@ -147,7 +147,7 @@ def _seed_result(seed: int, names: Sequence[str], by_benchmark: Sequence[Sequenc
     repaired: list[str] = []
     broken: list[str] = []
     for runs in by_benchmark:
-        streams = {name: Scores.read(run / f"scores-{part}.parquet") for name, run in zip(names, runs, strict=True)}
+        streams = {name: Scores.read(scores_file(run, part)) for name, run in zip(names, runs, strict=True)}
         joined = streams[names[0]]
         if len(streams) > 1:
             fusion = join(streams)

@@ -19,10 +19,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from amanet.errors import ExperimentError
 from amanet.experiment import Experiment, from_plain, to_plain
+from amanet.settings_file import read_settings
 
 TABLES = Path(__file__).parent / "tables"
 
@@ -132,10 +131,7 @@ def load_table(what: str) -> Table:
         path = Path(what)
     if not path.is_file():
         raise ExperimentError("there is no such table", expected=f"one of {', '.join(table_names())}, or a YAML file", got=what)
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"this table cannot be read: {error}", where=path) from error
+    plain = read_settings(path, "this table")
     if not isinstance(plain, dict):
         raise ExperimentError("this is no table", where=path, expected="title and rows", got=type(plain).__name__)
     return from_plain(Table, {**plain, "name": path.stem}, path)

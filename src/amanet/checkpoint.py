@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import re
 import struct
 from dataclasses import dataclass
@@ -16,54 +15,12 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as format_tensors
 from torch import Tensor
 
-from amanet.errors import RunError
+from amanet.errors import RunError, first_of
+from amanet.places import write_file
 
 STATE_NAME = re.compile(r"state-(\d{8})-([0-9a-f]{16})\.pt")
 KEPT_STATES = 2
 LONGEST_HEADER = 4 * 2**20
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder to write into, with those above it, where it is not there yet.
-
-    Raises:
-        RunError: something else is at this place, or the folder above it cannot be written.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"this folder cannot be made: {error.strerror}", where=path, cure="name another place") from error
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write under a temporary name, force to disk, rename: a reader never sees half a file, a full disk never costs the old one.
-
-    Raises:
-        RunError: the disk is full or the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunError(
-            f"a file of the run could not be written: {error.strerror}",
-            where=path,
-            cure="free some space or fix the folder's rights, then resume",
-        ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @dataclass(frozen=True)
@@ -109,8 +66,8 @@ class StateFolder:
         """
         damaged: list[Path] = []
         for file in reversed(self.files()):
-            content = file.path.read_bytes()
-            if _digest(content) == file.digest:
+            content = _content(file.path)
+            if content is not None and _digest(content) == file.digest:
                 return _parse_state(content, file.path), damaged
             damaged.append(file.path)
         raise RunError(
@@ -122,19 +79,25 @@ class StateFolder:
         )
 
 
+def _content(path: Path) -> bytes | None:
+    """Of a file; None of one that cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
 def _parse_state(content: bytes, path: Path) -> dict[str, Any]:
     """The state in a file's content, in which nothing but tensors and plain values may stand, so that reading it runs no code."""
+    cure = "delete it if you do not know where it came from"
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # a reader of hostile bytes raises whatever it stumbles over
-        raise RunError(
-            "this training state was not written by amanet, and nothing of it was run",
-            where=path,
-            got=str(error).partition("\n")[0],
-            cure="delete it if you do not know where it came from",
-        ) from error
+    except Exception as error:  # a reader of hostile bytes raises whatever it stumbles over, and gives advice that is none here
+        problem = "this training state holds more than tensors and plain values, or is none; nothing of it was run"
+        raise RunError(problem, where=path, cure=cure) from error
     if not isinstance(state, dict):
-        raise RunError("this training state was not written by amanet", where=path, expected="a table of values", got=type(state).__name__)
+        got = type(state).__name__
+        raise RunError("this training state was not written by amanet", where=path, expected="a table of values", got=got, cure=cure)
     return state
 
 
@@ -143,29 +106,48 @@ def _digest(content: bytes) -> str:
 
 
 def write_weights(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
-    """Weights as safetensors, with all that is needed to use them in the file's metadata."""
+    """Weights as safetensors, with all that is needed to use them, and a hash over both, in the file's metadata."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_file(path, format_tensors(plain, metadata={"amanet": json.dumps(description)}))
+    text = json.dumps(description)
+    write_file(path, format_tensors(plain, metadata={"amanet": text, "sha256": _seal(plain, text)}))
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights and their description.
 
     Raises:
-        RunError: the file is missing, damaged, or not written by this library.
+        RunError: the file is missing, damaged, or not written by this library, or holds numbers that are not finite.
     """
     try:
         _check_header(path)
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        description = json.loads(metadata["amanet"])
+        text, seal = metadata["amanet"], metadata["sha256"]
+        description = json.loads(text)
         if not isinstance(description, dict):
             raise ValueError("their description is no table of values")
-        return parse_tensors(path.read_bytes()), description
+        tensors = parse_tensors(path.read_bytes())
+        if _seal(tensors, text) != seal:
+            raise ValueError("a number or a word in them is not what was written")
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise RunError(
             f"these weights cannot be read: {error}", where=path, expected="weights.safetensors as amanet train writes it"
         ) from error
+    broken = sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all())
+    if broken:
+        raise RunError(
+            "these weights are not finite", where=path, got=first_of(broken), cure="train again with a lower recipe.learning_rate"
+        )
+    return tensors, description
+
+
+def _seal(tensors: dict[str, Tensor], description: str) -> str:
+    """SHA-256 over the description and, in the order of their names, the tensors."""
+    digest = hashlib.sha256(description.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _check_header(path: Path) -> None:

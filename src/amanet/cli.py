@@ -1,12 +1,13 @@
 """The command ``amanet``: one verb, one function of the library; nothing is imported before it is needed."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from amanet import __version__
-from amanet.errors import AmanetError
+from amanet.errors import AmanetError, PlaceError
 from amanet.interrupt import termination_interrupts
 
 if TYPE_CHECKING:
@@ -44,16 +45,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         print(f"amanet: there is no verb {verb!r}; expected one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
+    return _run(verb, rest)
+
+
+def _run(verb: str, rest: Sequence[str]) -> int:
     try:
         with termination_interrupts():
             HANDLERS[verb](rest)
-    except AmanetError as error:
-        print(f"amanet {verb}: {error}", file=sys.stderr)
-        return 2
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"amanet {verb}: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # who reads what is printed has seen enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at the end of Python must not say it again
+    except (AmanetError, OSError, MemoryError, RuntimeError) as error:
+        if (said := _said(error)) is None:
+            raise
+        print(f"amanet {verb}: {said}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _said(error: Exception) -> AmanetError | None:
+    """What a user can act on in an error: that of the library, of the disk, or of memory that does not suffice; None of any other."""
+    if isinstance(error, AmanetError):
+        return error
+    if isinstance(error, OSError):
+        return PlaceError(f"the system does not play along: {error.strerror or error}", where=error.filename)
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError":
+        cure = "ask for less at once: smaller batches or micro batches, fewer frames or bodies, or --recompute true"
+        return AmanetError("the memory of this machine does not suffice", got=str(error).partition("\n")[0] or None, cure=cure)
+    return None
 
 
 def overview() -> str:
@@ -66,8 +88,18 @@ def overview() -> str:
 def _parser(verb: str) -> "ArgumentParser":
     from jsonargparse import ActionConfigFile, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
 
+    from amanet.settings_file import read_settings
+
+    class ConfigFile(ActionConfigFile):
+        """A file that is looked at before its values are taken."""
+
+        def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+            if Path(values).is_file():
+                read_settings(Path(values), "these settings")
+            super().__call__(parser, cfg, values, option_string)
+
     parser = ArgumentParser(prog=f"amanet {verb}", description=VERBS[verb.partition(" ")[0]], exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--config", action=ActionConfigFile, help="settings from a YAML file; flags after it take precedence")
+    parser.add_argument("--config", action=ConfigFile, help="settings from a YAML file; flags after it take precedence")
     return parser
 
 
@@ -179,14 +211,14 @@ def _report_training(run: Path, go: Callable[[], Any]) -> None:
 
 def _evaluate(rest: Sequence[str]) -> None:
     from amanet.evaluate import evaluate
-    from amanet.metrics import accuracy
+    from amanet.metrics import accuracy, scores_file
 
     arguments = _function_arguments("evaluate", evaluate, rest)
     scores = evaluate(**arguments)
     found = accuracy(scores)
     print(f"{scores.source['benchmark']}, {scores.source['stream']} stream, {scores.source['part']} part, {len(scores.sample):,} clips")
     print(f"top-1 {found.top1:.2%}   top-5 {found.top5:.2%}   mean per class {found.per_class:.2%}   loss {found.loss:.4f}")
-    print(f"scores: {arguments['run'] / 'scores-'}{scores.source['part']}.parquet")
+    print(f"scores: {scores_file(arguments['run'], scores.source['part'])}")
 
 
 def _ablate(rest: Sequence[str]) -> None:

@@ -11,14 +11,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from amanet.checkpoint import write_file
 from amanet.data.formats.pose_json import OPENPOSE_FILE, PoseClip, read_coco, read_mediapipe, read_openpose
 from amanet.data.own.labels import read_labels
 from amanet.data.own.writer import OwnDatasetWriter, check_new
-from amanet.data.store import first_of
 from amanet.data.store_writer import mark_absent
-from amanet.errors import ExperimentError, FormatError
-from amanet.places import in_the_making
+from amanet.errors import ExperimentError, FormatError, first_of
+from amanet.places import in_the_making, write_file
 
 PoseFormat = Literal["openpose", "coco", "mediapipe"]
 

@@ -11,8 +11,7 @@ from amanet.data.formats.pyskl import PysklContent, open_pyskl
 from amanet.data.own.description import MOST_BODIES
 from amanet.data.own.writer import OwnDatasetWriter
 from amanet.data.published import get_dataset
-from amanet.data.store import first_of
-from amanet.errors import ExperimentError, FormatError
+from amanet.errors import ExperimentError, FormatError, first_of
 from amanet.skeleton import SkeletonClip
 
 

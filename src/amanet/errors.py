@@ -1,6 +1,9 @@
 """One family of errors, each a sentence that a user can act on: what is wrong, what was expected, what was got, what to do."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+SHOWN_OFFENDERS = 10
 
 
 class AmanetError(Exception):
@@ -60,6 +63,10 @@ class EmptyClipError(FormatError):
     """A raw file is sound, but shows nobody in any frame."""
 
 
+class PlaceError(AmanetError):
+    """A file or folder cannot be made, read or written: its disk is full, or its name or rights forbid it."""
+
+
 class StoreError(AmanetError):
     """A prepared store is incomplete, damaged, in use, or made for something else."""
 
@@ -73,4 +80,10 @@ class RunError(AmanetError):
 
 
 class TrainingError(AmanetError):
-    """Training cannot go on: the loss is not finite."""
+    """What a network computes is not finite: losses in training, or scores."""
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first ten names, and how many more there are."""
+    more = len(names) - SHOWN_OFFENDERS
+    return ", ".join(names[:SHOWN_OFFENDERS]) + (f" and {more} more" if more > 0 else "")

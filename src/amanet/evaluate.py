@@ -1,17 +1,15 @@
 """The verb ``evaluate``: a trained run's scores on a part of its benchmark."""
 
 from pathlib import Path
-from typing import Literal
-
-from lightning_fabric import Fabric
 
 from amanet.data.dataset import ClipDataset, Part, split_rows
 from amanet.data.published import get_benchmark
 from amanet.data.sampler import make_loader
 from amanet.data.store import ClipStore
+from amanet.devices import Accelerator, open_devices
 from amanet.errors import RunError
 from amanet.experiment import EXPERIMENT_FILE, read_experiment
-from amanet.metrics import Scores
+from amanet.metrics import Scores, scores_file
 from amanet.scoring import score_clips, score_source
 from amanet.trained import check_store, load_trained, open_store
 
@@ -21,7 +19,7 @@ def evaluate(
     part: Part = "test",
     *,
     store: Path | None = None,
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    accelerator: Accelerator = "auto",
     batch_size: int = 32,
 ) -> Scores:
     """Score a part of the benchmark with the run's last weights, and keep the scores in ``RUN/scores-PART.parquet``.
@@ -35,9 +33,11 @@ def evaluate(
 
     Raises:
         RunError: the run is unfinished, or the store's classes, layout or recipe are not the run's.
+        ExperimentError: this machine has no such accelerator, or ``batch_size`` is not 1 or more.
+        TrainingError: a score is not finite.
     """
     experiment = read_experiment(run / EXPERIMENT_FILE)
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=experiment.precision)
+    fabric = open_devices(accelerator, experiment.precision)
     network, card = load_trained(run)
     clips = ClipStore.open(store) if store else open_store(experiment, run)
     check_store(card, clips, run)
@@ -50,5 +50,5 @@ def evaluate(
     loader = make_loader(dataset, batch_size=batch_size, seed=experiment.seed, epoch=0, shuffle=False)
     source = score_source(experiment, card, part)
     scores = score_clips(fabric, fabric.setup_module(network), loader, card.class_names, source, dataset.samples)
-    scores.write(run / f"scores-{part}.parquet")
+    scores.write(scores_file(run, part))
     return scores

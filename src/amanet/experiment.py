@@ -9,18 +9,21 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from amanet.checkpoint import write_file
 from amanet.data.dataset import ClipSampling
 from amanet.data.published import get_benchmark
+from amanet.devices import Accelerator, Precision
 from amanet.errors import AmanetError, ExperimentError
 from amanet.model import NetworkConfig
+from amanet.places import write_file
+from amanet.settings_file import read_settings
 from amanet.skeleton import Stream
 
 EXPERIMENT_FILE = "experiment.yaml"
 METRICS_FILE = "metrics.jsonl"
 
+LARGEST_SEED = 2**63 - 1
+
 Balance = Literal["none", "weights", "sampler"]
-Precision = Literal["32-true", "bf16-mixed", "64-true"]
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         get_benchmark(self.benchmark)
-        if self.seed < 0:
-            raise ExperimentError("a seed is a whole number of 0 or more", got=self.seed)
+        _check_bounds(self, "", {"seed": (f"0 to {LARGEST_SEED}", 0 <= self.seed <= LARGEST_SEED)})
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class Machine:
             computed like present ones.
     """
 
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    accelerator: Accelerator = "auto"
     devices: int = 1
     nodes: int = 1
     loader_workers: int = 0
@@ -230,10 +232,5 @@ def read_experiment(path: Path) -> Experiment:
         raise ExperimentError(
             "there is no run here", where=path.parent, expected=f"{path.name} in it", cure="name a folder that amanet train wrote"
         )
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ExperimentError(
-            f"the settings of the run cannot be read: {error}", where=path, cure="name a folder that amanet train wrote"
-        ) from error
+    plain = read_settings(path, "the settings of the run", "name a folder that amanet train wrote")
     return from_plain(Experiment, plain, path)

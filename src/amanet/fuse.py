@@ -9,14 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from amanet.checkpoint import make_folder, write_file
 from amanet.data.dataset import Part
+from amanet.devices import Accelerator
 from amanet.errors import RunError
 from amanet.evaluate import evaluate
 from amanet.experiment import EXPERIMENT_FILE, read_experiment
 from amanet.fusion import Fusion, join, search_weights
-from amanet.metrics import Scores, accuracy
+from amanet.metrics import Scores, accuracy, scores_file
 from amanet.pictures import save_figure, stream_bars
+from amanet.places import make_folder, write_file
 
 FUSION_FILE = "fusion.json"
 
@@ -27,7 +28,7 @@ def fuse(
     weights: Literal["equal", "search"] | tuple[float, ...] = "equal",
     part: Part = "test",
     *,
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    accelerator: Accelerator = "auto",
 ) -> Fusion:
     """Join the scores of runs by sample name: the weighted sum of their probabilities.
 
@@ -55,7 +56,7 @@ def fuse(
         chosen = None if weights == "equal" else weights
     found = join(_scores(names, runs, part, accelerator), chosen)
     make_folder(out)
-    found.fused.write(out / f"scores-{part}.parquet")
+    found.fused.write(scores_file(out, part))
     write_file(out / "changed.csv", _changes(found).encode())
     write_file(out / FUSION_FILE, json.dumps(_summary(found, runs, weights, part), indent=2).encode())
     title = f"{found.fused.source['benchmark']}, {len(found.fused.sample):,} {part} clips"
@@ -75,7 +76,7 @@ def stream_names(runs: Sequence[Path]) -> list[str]:
     return names
 
 
-def _scores(names: list[str], runs: Sequence[Path], part: Part, accelerator: Literal["auto", "cpu", "cuda", "mps"]) -> dict[str, Scores]:
+def _scores(names: list[str], runs: Sequence[Path], part: Part, accelerator: Accelerator) -> dict[str, Scores]:
     """The scores of every run on a part, computed where a run has none yet."""
     found: dict[str, Scores] = {}
     for name, run in zip(names, runs, strict=True):
@@ -85,7 +86,7 @@ def _scores(names: list[str], runs: Sequence[Path], part: Part, accelerator: Lit
                 where=run,
                 cure="train every stream with --validation_performers, or give the weights, or leave them equal",
             )
-        path = run / f"scores-{part}.parquet"
+        path = scores_file(run, part)
         found[name] = Scores.read(path) if path.is_file() else evaluate(run, part, accelerator=accelerator)
     return found
 

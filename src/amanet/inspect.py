@@ -12,13 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from amanet.checkpoint import make_folder, write_file
 from amanet.data.store import ClipStore
 from amanet.data.strange import Strange, strangest, warnings
 from amanet.data.survey import Survey, survey
 from amanet.errors import ExperimentError
 from amanet.pictures import Overview, View, film_strip, overview_page, save_figure
-from amanet.places import beside
+from amanet.places import beside, make_folder, write_file
 
 RECORDED_BY = ("performer", "camera", "setup")
 
@@ -58,6 +57,7 @@ def inspect(store: Path, out: Path | None = None, *, clips: int = 1) -> Inspecti
     if clips < 0:
         raise ExperimentError("clips is how many to draw of each kind", expected="0 or more", got=clips)
     opened = ClipStore.open(store)
+    opened.verify()
     view = View.prepared(opened.recipe, opened.layout)
     found = survey(opened, vertical=1 if view.vertical == "y" else 2)
     folder = out or beside(store.absolute(), "-inspection")

@@ -7,17 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from amanet.errors import AmanetError
+from amanet.places import explained
 
 
 @contextmanager
 def alone(lock: Path, taken: AmanetError) -> Iterator[None]:
     """Holds a lock that dies with this process, however it ends; raises ``taken`` where another process holds it, or one of its kind."""
-    try:
+    with explained("this place cannot be written", lock, "fix the folder's rights, make room, or name another folder"):
         lock.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(lock, os.O_CREAT | os.O_RDWR)
-    except OSError as error:
-        cure = "fix the folder's rights, make room, or name another folder"
-        raise type(taken)(f"this place cannot be written: {error.strerror}", where=error.filename or lock, cure=cure) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not lock.exists() or not os.path.samestat(lock.stat(), os.fstat(descriptor)):

@@ -1,7 +1,9 @@
 """How well scores name the classes: accuracies, confusion, and the score files that runs leave behind."""
 
+import hashlib
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,9 @@ import torch
 from jaxtyping import Float32, Int64
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 
-from amanet.checkpoint import write_file
+from amanet.data.class_names import fault_of
 from amanet.errors import RunError
+from amanet.places import write_file
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Scores:
         """As parquet, with everything but the numbers in its metadata; the file appears whole or not at all.
 
         Raises:
-            RunError: the disk is full or the folder cannot be written.
+            PlaceError: the disk is full or the folder cannot be written.
         """
         table = pa.table(
             {
@@ -45,7 +48,9 @@ class Scores:
                 "label": pa.array(self.label),
                 "logits": pa.FixedSizeListArray.from_arrays(pa.array(self.logits.ravel()), self.logits.shape[1]),
             }
-        ).replace_schema_metadata({"class_names": json.dumps(self.class_names), "source": json.dumps(self.source)})
+        )
+        facts = {"class_names": json.dumps(self.class_names), "source": json.dumps(self.source)}
+        table = table.replace_schema_metadata({**facts, "sha256": self._seal()})
         content = pa.BufferOutputStream()
         pq.write_table(table, content)
         write_file(path, content.getvalue().to_pybytes())
@@ -55,7 +60,7 @@ class Scores:
         """What :meth:`write` wrote.
 
         Raises:
-            RunError: the file is missing or is not a score file.
+            RunError: the file is missing, damaged, or not a score file.
         """
         try:
             table = pq.read_table(path)
@@ -64,11 +69,43 @@ class Scores:
             source = dict(json.loads(metadata[b"source"]))
             kinds = {"sample": pa.string(), "label": pa.int64(), "logits": pa.list_(pa.float32(), len(class_names))}
             table = table.cast(pa.schema(kinds))
+            _check_columns(table, class_names, source)
             logits = table["logits"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            label = table["label"].to_numpy().copy()  # torch wants memory that it could write, and parquet's is not
+            scores = cls(tuple(table["sample"].to_pylist()), label, logits.copy().reshape(len(table), -1), class_names, source)
+            if scores._seal().encode() != metadata[b"sha256"]:
+                raise ValueError("a number or a word in them is not what was written")
         except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
             raise RunError(f"these scores cannot be read: {error}", where=path, cure="write them again with amanet evaluate") from error
-        label = table["label"].to_numpy().copy()  # torch wants memory that it could write, and parquet's is not
-        return cls(tuple(table["sample"].to_pylist()), label, logits.copy().reshape(len(table), -1), class_names, source)
+        return scores
+
+    def _seal(self) -> str:
+        """SHA-256 over all of it."""
+        digest = hashlib.sha256(json.dumps([self.sample, self.class_names, self.source]).encode())
+        digest.update(self.label.astype("<i8").data)
+        digest.update(np.ascontiguousarray(self.logits, "<f4").data)
+        return digest.hexdigest()
+
+
+def scores_file(run: Path, part: str) -> Path:
+    """Where a run keeps its scores on a part."""
+    return run / f"scores-{part}.parquet"
+
+
+def _check_columns(table: pa.Table, class_names: tuple[str, ...], source: dict[str, str]) -> None:
+    """Raises ValueError unless every row can be a clip's."""
+    if fault := fault_of(class_names):
+        raise ValueError(fault)
+    samples, labels, logits = table["sample"].to_pylist(), table["label"], table["logits"].combine_chunks()
+    if not samples or labels.null_count or None in samples or any(one >= two for one, two in pairwise(samples)):
+        raise ValueError("its clips are none, or have no name or label, or are not sorted")
+    numbers = labels.to_numpy()
+    if not 0 <= numbers.min() <= numbers.max() < len(class_names):
+        raise ValueError(f"its labels are not from 0 to {len(class_names) - 1}")
+    if logits.null_count or logits.flatten().null_count or not np.isfinite(logits.flatten().to_numpy()).all():
+        raise ValueError("its scores are not finite")
+    if set(source) != {"benchmark", "part", "stream", "layout"} or not all(isinstance(value, str) for value in source.values()):
+        raise ValueError("it does not say what its scores are of")
 
 
 @dataclass(frozen=True)

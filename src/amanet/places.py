@@ -1,22 +1,73 @@
-"""Places on disk that are about to be written, and what is made beside them until it takes the place."""
+"""Places on disk: what is written appears whole or not at all, and a disk that does not play along is said in one sentence."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from amanet.errors import AmanetError
+from amanet.errors import PlaceError
+
+DISK = "the disk does not play along"
+
+
+@contextmanager
+def explained(problem: str, place: Path, cure: str = "make room, or name another place") -> Iterator[None]:
+    """Within it, what the system says about a file is a PlaceError: the problem, and the system's reason."""
+    try:
+        yield
+    except OSError as error:
+        raise PlaceError(f"{problem}: {error.strerror or error}", where=error.filename or place, cure=cure) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder to write into, with those above it, where it is not there yet.
+
+    Raises:
+        PlaceError: something else is at this place, or the folder above it cannot be written.
+    """
+    with explained("this folder cannot be made", path, "name another place"):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write under a temporary name, force to disk, rename: a reader never sees half a file, a full disk never costs the old one.
+
+    Raises:
+        PlaceError: the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with explained("this file could not be written", path, "make room or fix the folder's rights, and go on"):
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+    except PlaceError:
+        with suppress(OSError):  # as for a name that is too long
+            temporary.unlink()
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def beside(place: Path, suffix: str) -> Path:
     """A neighbour of the place, whose name has a suffix.
 
     Raises:
-        AmanetError: the place is no name in a folder, as ``.`` and ``/`` are not, and so nothing can take it.
+        PlaceError: the place is no name in a folder, as ``.`` and ``/`` are not, and so nothing can take it.
     """
     if place.name in ("", ".."):
-        raise AmanetError("nothing can be put in this place", where=place, expected="the name of a folder", cure="name a folder in it")
+        raise PlaceError("nothing can be put in this place", where=place, expected="the name of a folder", cure="name a folder in it")
     return place.with_name(place.name + suffix)
 
 
@@ -27,14 +78,12 @@ def in_the_making(place: Path) -> Iterator[Path]:
     Its own name is nobody else's, so neither a folder of the user nor another process is in its way.
 
     Raises:
-        AmanetError: the place is none (:func:`beside`), or no folder can be made there.
+        PlaceError: the place is none (:func:`beside`), or no folder can be made there.
     """
     beside(place, "")
-    try:
+    with explained("this folder cannot be made", place, "name another place"):
         place.parent.mkdir(parents=True, exist_ok=True)
         around = Path(tempfile.mkdtemp(prefix=f".{place.name[:100]}-", dir=place.parent))
-    except OSError as error:
-        raise AmanetError(f"this folder cannot be made: {error.strerror}", where=place, cure="name another place") from error
     try:
         folder = around / "new"
         folder.mkdir()  # not as private as what is around it
@@ -48,15 +97,15 @@ def clear(folder: Path, is_ours: Callable[[Path], bool]) -> None:
     """Removes a folder that an earlier command may have left.
 
     Raises:
-        AmanetError: something else lies in it (:func:`refuse_others`).
+        PlaceError: something else lies in it (:func:`refuse_others`).
     """
     refuse_others(folder, is_ours)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_others(folder: Path, is_ours: Callable[[Path], bool]) -> None:
-    """Raises AmanetError where a folder that a command is to use holds what no command has put there."""
+    """Raises PlaceError where a folder that a command is to use holds what no command has put there."""
     strange = sorted(each.name for each in folder.iterdir() if not is_ours(each)) if folder.is_dir() else []
     if strange or (folder.exists() and not folder.is_dir()):
         cure = "move it away: its name is needed for a while"
-        raise AmanetError("there is something else at this place", where=folder, got=", ".join(strange[:5]) or "a file", cure=cure)
+        raise PlaceError("there is something else at this place", where=folder, got=", ".join(strange[:5]) or "a file", cure=cure)

@@ -9,7 +9,7 @@ import torch
 from amanet.data.archive import read_file
 from amanet.data.dataset import fit_clip
 from amanet.data.normalise import get_recipe
-from amanet.errors import ExperimentError
+from amanet.errors import ExperimentError, TrainingError
 from amanet.skeleton import ClipBatch, SkeletonClip
 from amanet.trained import NetworkCard, load_trained
 
@@ -36,6 +36,7 @@ def predict(run: Path, clips: Sequence[Path], top: int = 5) -> list[Prediction]:
         RunError: the run is unfinished.
         ExperimentError: ``top`` names no class.
         FormatError: a file is not of the format.
+        TrainingError: a score is not finite, so the weights have run away.
     """
     if top < 1:
         raise ExperimentError("top is how many classes to name", expected="1 or more", got=top)
@@ -44,6 +45,8 @@ def predict(run: Path, clips: Sequence[Path], top: int = 5) -> list[Prediction]:
     for path in clips:
         batch = ClipBatch.stack([fit_clip(read_clip(path, card), card.sampling)])
         probabilities = network(batch.joints, batch.present).softmax(-1)[0]
+        if not probabilities.isfinite().all():
+            raise TrainingError("the scores of this clip are not finite", where=path, cure="train with a lower recipe.learning_rate")
         best = probabilities.topk(min(top, len(card.class_names)))
         names = tuple(card.class_names[index] for index in best.indices.tolist())
         found.append(Prediction(path, names, tuple(best.values.tolist())))

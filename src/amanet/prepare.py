@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -38,7 +37,7 @@ from amanet.data.store_writer import StoreWriter, check_place
 from amanet.errors import ExperimentError, StoreError
 from amanet.interrupt import interrupts_held
 from amanet.lock import alone
-from amanet.places import beside, clear, refuse_others
+from amanet.places import DISK, beside, clear, explained, refuse_others
 
 
 def prepare(
@@ -77,7 +76,7 @@ def prepare(
     raw = [raw] if isinstance(raw, Path) else raw
     lock = beside(out, ".lock")
     with (
-        _explaining_disk_errors(out),
+        explained(DISK, out, "make room or choose another place, and start it again: finished work is kept"),
         alone(lock, StoreError("another process is preparing this store", where=lock, cure="wait until it is done")),
     ):
         check_place(out, overwrite)
@@ -109,15 +108,6 @@ def prepare(
     store = ClipStore.open(out)
     _print_summary(store, dropped, mended)
     return store
-
-
-@contextmanager
-def _explaining_disk_errors(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        cure = "make room or choose another place, and start it again: finished work is kept"
-        raise StoreError(f"the disk does not play along: {error.strerror}", where=error.filename or out, cure=cure) from error
 
 
 def _find(dataset: str, raw: Sequence[Path]) -> tuple[Dataset | OwnDataset, list[RawMember], Listed, Mapping[str, Split], list[Dropped]]:

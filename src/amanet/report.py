@@ -8,12 +8,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from amanet.ablation_result import TableResult
-from amanet.checkpoint import make_folder, write_file
 from amanet.claims import Claim, Noise, Verdict, weigh
 from amanet.data.benchmark import OWN, OwnBenchmark
 from amanet.data.published import get_benchmark
 from amanet.errors import RunError
 from amanet.pictures import Difference, difference_chart, save_figure, stream_bars, sweep
+from amanet.places import make_folder, write_file
 
 BEGIN, END = "<!-- amanet report: begin -->", "<!-- amanet report: end -->"
 ORDER = ("table1", "table2", "fig7", *(f"table{number}" for number in range(3, 10)), "choices")

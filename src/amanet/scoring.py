@@ -6,6 +6,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from amanet.errors import TrainingError, first_of
 from amanet.experiment import Experiment
 from amanet.metrics import Scores
 from amanet.skeleton import ClipBatch
@@ -30,6 +31,9 @@ def score_clips(
         class_names: of the network.
         source: what the scores are of.
         samples: all names of the part, over all processes, in rising order.
+
+    Raises:
+        TrainingError: a score is not finite, so the weights have run away.
     """
     was_training = network.training
     network.eval()
@@ -45,8 +49,16 @@ def score_clips(
     network.train(was_training)
     length, device = len(samples), fabric.device
     all_logits = _gather(fabric, rows, logits, torch.zeros(length, len(class_names), dtype=torch.float64, device=device))
+    _refuse_not_finite(all_logits, samples)
     all_labels = _gather(fabric, rows, labels, torch.zeros(length, dtype=torch.int64, device=device))
     return Scores(tuple(samples), all_labels.numpy(), all_logits.float().numpy(), class_names, source)
+
+
+def _refuse_not_finite(logits: Tensor, samples: list[str]) -> None:
+    bad = (~logits.isfinite().all(-1)).nonzero().flatten().tolist()
+    if bad:
+        cure = "train with a lower recipe.learning_rate, or look at these clips with amanet show"
+        raise TrainingError(f"the scores of {len(bad)} clips are not finite", got=first_of([samples[row] for row in bad]), cure=cure)
 
 
 def score_source(experiment: Experiment, card: NetworkCard, part: str) -> dict[str, str]:

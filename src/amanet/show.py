@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from amanet.checkpoint import make_folder
 from amanet.data.archive import read_file
 from amanet.data.benchmark import Dataset
 from amanet.data.dataset import fit_clip
@@ -23,7 +22,7 @@ from amanet.data.published import DATASETS
 from amanet.data.store import ClipStore
 from amanet.errors import FormatError, RunError
 from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, read_experiment
-from amanet.metrics import Scores, confusion
+from amanet.metrics import Scores, confusion, scores_file
 from amanet.model import DP, Network
 from amanet.pictures import (
     View,
@@ -37,6 +36,7 @@ from amanet.pictures import (
     part_frames,
     save_figure,
 )
+from amanet.places import make_folder
 from amanet.skeleton import ClipBatch, SkeletonClip, SkeletonLayout, stream_layout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, with_self_loops
 from amanet.skeleton.stream import barycentres
@@ -46,7 +46,7 @@ FIGURE_8 = {"(b) learned, α = 0": 0.0, "(c) α = 0.4": 0.4, "(d) α = 0.8": 0.8
 """Weights of the bones in the panels of Fig. 8, those of Table 3; panel (a) is the bones alone."""
 
 
-def show(what: Path, out: Path | None = None, *, sample: str | None = None, classes: tuple[str, ...] = ()) -> list[Path]:
+def show(what: Path, out: Path | None = None, *, sample: str | None = None, classes: tuple[str, ...] | str = ()) -> list[Path]:
     """Draw what there is to see.
 
     A run gives its learning curves, its confusion matrix, and for one clip the prediction, the correlations between joints (where the
@@ -57,8 +57,8 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None, clas
         what: a run folder, a store, or a raw file; of one's own clips, a file in the folder that describes them.
         out: folder for the pictures; RUN/figures of a run, the current folder otherwise.
         sample: clip to draw; by default the held-out clip that the network names rightly and most surely, or a store's first.
-        classes: of a run, classes to draw Fig. 8 for, as ``["clapping", "check time (from watch)"]``; each by the held-out clip of it that
-            is named most surely.
+        classes: of a run, a class to draw Fig. 8 for, or several, as ``["clapping", "check time (from watch)"]``; each by the held-out clip
+            of it that is named most surely.
 
     Returns:
         The pictures written.
@@ -68,6 +68,7 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None, clas
     """
     if not what.exists():
         raise FormatError("there is nothing at this place", where=what, expected="a run folder, a store, or a raw file")
+    classes = (classes,) if isinstance(classes, str) else classes
     if classes and (sample is not None or not (what / EXPERIMENT_FILE).is_file()):
         raise RunError("classes are drawn of a run, each by a clip of its own", where=what, cure="name a run, and no sample")
     if (what / EXPERIMENT_FILE).is_file():
@@ -107,7 +108,7 @@ class _Run:
         experiment = read_experiment(path / EXPERIMENT_FILE)
         network, card = load_trained(path)
         part = "validation" if experiment.validation_performers else "test"
-        scores = Scores.read(path / f"scores-{part}.parquet")
+        scores = Scores.read(scores_file(path, part))
         store = open_store(experiment, path)
         check_store(card, store, path)
         return cls(path, experiment, network, part, scores, store)

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from amanet.data.synthetic import ACTIONS, CAMERA_AZIMUTH, SyntheticName, get_action, skeleton_text, watch
-from amanet.errors import ExperimentError, RunError
-from amanet.places import in_the_making
+from amanet.errors import ExperimentError
+from amanet.places import DISK, explained, in_the_making
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ def synthesize(
 
     Raises:
         ExperimentError: an action, camera or count that there is not, or something is at ``out``; the message says what there is.
-        RunError: the folder cannot be made.
+        PlaceError: the folder cannot be made.
     """
-    everybody = tuple(range(1, performers + 1)) if isinstance(performers, int) else tuple(performers)
+    everybody = range(1, performers + 1) if isinstance(performers, int) else tuple(performers)
     _check_choices("actions", actions, 999)
     _check_choices("performers", everybody, 999)
     _check_choices("setups", setups, 999)
@@ -95,18 +95,17 @@ def _write(out: Path, names: Sequence[SyntheticName], seed: int) -> SynthesisSum
     num_frames = num_bytes = 0
     console = Console(stderr=True)
     columns = TextColumn("people acting"), BarColumn(), MofNCompleteColumn(), TextColumn("clips, left"), TimeRemainingColumn()
-    try:
-        with in_the_making(out) as folder, Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            for name in progress.track(names):
-                recording = watch(name, seed)
-                num_frames += recording.num_frames
-                num_bytes += (folder / f"{name}.skeleton").write_bytes(skeleton_text(recording))
-    except OSError as error:
-        raise RunError(f"the disk does not play along: {error.strerror}", where=out, cure="make room or name another place") from error
+    display = Progress(*columns, console=console, disable=not console.is_terminal)
+    with explained(DISK, out), in_the_making(out) as folder, display as progress:
+        for name in progress.track(names):
+            recording = watch(name, seed)
+            num_frames += recording.num_frames
+            num_bytes += (folder / f"{name}.skeleton").write_bytes(skeleton_text(recording))
     return SynthesisSummary(out, len(names), num_frames, num_bytes)
 
 
 def _check_choices(what: str, chosen: Sequence[int], last: int) -> None:
-    if not chosen or len(set(chosen)) < len(chosen) or not all(1 <= number <= last for number in chosen):
+    if not 0 < len(chosen) <= last or len(set(chosen)) < len(chosen) or not all(1 <= number <= last for number in chosen):
         expected = f"at least one number from 1 to {last}, none of them twice"
-        raise ExperimentError(f"these are no {what}", expected=expected, got=list(chosen) or "none")
+        got = f"{len(chosen):,} of them" if len(chosen) > last else list(chosen) or "none"
+        raise ExperimentError(f"these are no {what}", expected=expected, got=got)

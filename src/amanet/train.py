@@ -15,22 +15,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from lightning_fabric.utilities import rank_zero_only
 from torch.optim import SGD
 
-from amanet.checkpoint import StateFolder, make_folder, write_file
+from amanet.checkpoint import StateFolder
 from amanet.data.dataset import ClipDataset, Part, split_rows
 from amanet.data.published import get_benchmark
 from amanet.data.sampler import make_loader
 from amanet.data.store import ClipStore
+from amanet.devices import open_devices
 from amanet.errors import RunError, TrainingError
 from amanet.events import EventLog
 from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, Machine, Recipe, read_experiment, write_experiment
 from amanet.interrupt import StopRequest
 from amanet.lock import alone
-from amanet.metrics import Accuracy, Scores, accuracy
+from amanet.metrics import Accuracy, Scores, accuracy, scores_file
 from amanet.model import Network, synchronise_statistics
+from amanet.places import make_folder, write_file
 from amanet.progress import TrainingDisplay
 from amanet.scoring import score_clips, score_source
 from amanet.trained import WEIGHTS_FILE, NetworkCard, open_store, save_trained
@@ -50,6 +51,21 @@ class Place:
     correct: float = 0.0
     clips: float = 0.0
     records: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_state(self) -> dict[str, Any]:
+        """As it stands in a training state."""
+        return {**asdict(self), "records": json.dumps(self.records)}
+
+    @classmethod
+    def of_state(cls, state: dict[str, Any]) -> "Place":
+        """What :meth:`to_state` gave; ValueError or its like where that is no place in a training."""
+        place = cls(**{**state, "records": json.loads(state["records"])})
+        counts, sums = (place.epoch, place.batch, place.steps), (place.loss, place.correct, place.clips)
+        if not all(type(count) is int and count >= 0 for count in counts) or not all(type(each) is float for each in sums):
+            raise ValueError("a training has come so many epochs, batches and steps")
+        if not isinstance(place.records, list) or not all(isinstance(each, dict) for each in place.records):
+            raise ValueError("a training has records of its epochs")
+        return place
 
     def count(self, step: StepSum) -> None:
         """Sum up another batch."""
@@ -80,9 +96,10 @@ def train(experiment: Experiment, run: Path, machine: Machine = Machine()) -> Ac
         Accuracy of the last epoch on the held-out part: validation performers where there are any, else the test part.
 
     Raises:
-        ExperimentError: the settings contradict each other or the store.
-        RunError: the folder holds a run already, or cannot be written.
-        TrainingError: the loss is not finite; the last good state is kept.
+        ExperimentError: the settings contradict each other, the store, or this machine.
+        RunError: the folder holds a run already.
+        PlaceError: the folder cannot be written.
+        TrainingError: the loss or a score is not finite; the last good state is kept.
     """
     if (run / EXPERIMENT_FILE).exists():
         raise RunError(
@@ -126,13 +143,7 @@ class _Training:
         self.place = Place()
         self.stop_request = StopRequest(lambda: self.display.note("stopping after this step ..."))
         self.scores: Scores | None = None
-        self.fabric = Fabric(
-            accelerator=machine.accelerator,
-            devices=machine.devices,
-            num_nodes=machine.nodes,
-            precision=experiment.precision,
-            strategy="ddp" if machine.devices * machine.nodes > 1 else "auto",
-        )
+        self.fabric = open_devices(machine.accelerator, experiment.precision, machine.devices, machine.nodes)
         if machine.cuda_graph and not (self.fabric.device.type == "cuda" and self.fabric.world_size == 1):
             got = f"{self.fabric.world_size} of kind {self.fabric.device.type}"
             raise RunError("a CUDA graph is of one GPU", expected="one device of kind cuda", got=got, cure="leave cuda_graph out")
@@ -147,7 +158,7 @@ class _Training:
         if resuming:
             self._restore()
             if self._is_finished():
-                return accuracy(Scores.read(self._scores_file()))
+                return accuracy(Scores.read(scores_file(self.run, self.held_out)))
         elif self.fabric.global_rank == 0:
             write_experiment(self.experiment, self.run / EXPERIMENT_FILE)
         self.fabric.barrier()
@@ -252,16 +263,13 @@ class _Training:
         scores = self.scores or self._score(self.held_out)
         if self.fabric.global_rank == 0:
             save_trained(self._bare_network(), self.card, self.run)
-            scores.write(self._scores_file())
+            scores.write(scores_file(self.run, self.held_out))
         self.fabric.barrier()
         return accuracy(scores)
 
-    def _scores_file(self) -> Path:
-        return self.run / f"scores-{self.held_out}.parquet"
-
     def _is_finished(self) -> bool:
         """Whether weights and scores of all epochs are there, which are written last; the training states may have been deleted since."""
-        written = (self.run / WEIGHTS_FILE).is_file() and self._scores_file().is_file()
+        written = (self.run / WEIGHTS_FILE).is_file() and scores_file(self.run, self.held_out).is_file()
         return written and (self.place.epoch >= self.recipe.epochs or not self.states.files())
 
     # -- parts ----------------------------------------------------------------------------------------------------------------------
@@ -310,8 +318,7 @@ class _Training:
 
     def _save_state(self) -> None:
         if self.fabric.global_rank == 0:
-            place = {**asdict(self.place), "records": json.dumps(self.place.records)}
-            state = {"place": place, "network": self._bare_network().state_dict(), "optimizer": self.optimizer.state_dict()}
+            state = {"place": self.place.to_state(), "network": self._bare_network().state_dict(), "optimizer": self.optimizer.state_dict()}
             self.states.save(self.place.steps, state)
         self.fabric.barrier()
 
@@ -325,7 +332,7 @@ class _Training:
         try:
             self._bare_network().load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.place = Place(**{**state["place"], "records": json.loads(state["place"]["records"])})
+            self.place = Place.of_state(state["place"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             cure = f"put {EXPERIMENT_FILE} back as it was, resume with the version of amanet that began it, or train into a new folder"
             raise RunError("the training state does not fit the settings of the run", where=self.run, cure=cure) from error

@@ -8,6 +8,7 @@ import torch
 
 from amanet.checkpoint import read_weights, write_weights
 from amanet.data.benchmark import OWN_PREFIX, Dataset
+from amanet.data.class_names import fault_of
 from amanet.data.dataset import ClipSampling
 from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset
@@ -38,7 +39,8 @@ class NetworkCard:
         sampling: how clips of any length become its input.
 
     Raises:
-        AmanetError: there is no such data set or recipe, or the layout has not as many joints as that of a published data set.
+        AmanetError: there is no such data set or recipe, the layout has not as many joints as that of a published data set, or names of
+            classes or numbers of bodies are none.
     """
 
     dataset: str
@@ -58,6 +60,10 @@ class NetworkCard:
                 f"a network for {self.dataset} takes skeletons of {expected.num_joints} joints", got=f"{self.layout.num_joints} joints"
             )
         get_recipe(self.normalisation)
+        if self.num_bodies != self.sampling.bodies:
+            raise RunError("a network sees the bodies that are sampled", expected=self.sampling.bodies, got=self.num_bodies)
+        if fault := fault_of(self.class_names):
+            raise RunError(fault)
 
     @property
     def source(self) -> Dataset | OwnDataset:
@@ -111,8 +117,9 @@ def load_trained(run: Path, device: torch.device | Literal["cpu"] = "cpu") -> tu
         card: NetworkCard = from_plain(NetworkCard, description, path)
         with torch.device("meta"):
             expected = {name: weight.shape for name, weight in card.build().state_dict().items()}
-    except AmanetError as error:
-        raise RunError(f"the network that these weights are of is not described as it should be: {error.problem}", where=path) from error
+    except (AmanetError, RuntimeError, MemoryError, OverflowError) as error:  # PyTorch's own are of sizes that no network has
+        reason = error.problem if isinstance(error, AmanetError) else type(error).__name__
+        raise RunError(f"the network that these weights are of is not described as it should be: {reason}", where=path) from error
     wrong = sorted(name for name in expected.keys() | tensors.keys() if name not in tensors or expected.get(name) != tensors[name].shape)
     if wrong:
         raise RunError(

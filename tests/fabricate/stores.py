@@ -42,7 +42,7 @@ def write_store(
         layout=layout,
         recipe="aligned",
         class_names=class_names or source.class_names,
-        max_bodies=source.max_bodies,
+        max_bodies=max(source.max_bodies, *(clip.num_bodies for clip in clips)) if clips else source.max_bodies,
         overwrite=overwrite,
     )
     with writer:

@@ -1,6 +1,7 @@
 """Pictures are written whole or not at all, the same bytes every time, and nothing of matplotlib's state changes."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import matplotlib as mpl
 import pytest
@@ -27,8 +28,8 @@ def test_a_failed_save_leaves_the_old_picture_and_nothing_else(tmp_path: Path, m
     path = tmp_path / "figure.png"
     path.write_bytes(b"old")
 
-    def half_written(_: Figure, target: Path, **__: object) -> None:
-        target.write_bytes(b"half")
+    def half_written(_: Figure, target: BinaryIO, **__: object) -> None:
+        target.write(b"half")
         raise RuntimeError("power cut")
 
     monkeypatch.setattr(Figure, "savefig", half_written)
@@ -47,7 +48,7 @@ def test_unknown_suffixes_are_refused(tmp_path: Path, name: str):
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(AmanetError, match="cannot be written"):
+    with pytest.raises(AmanetError, match="cannot be made"):
         save_figure(Figure(), tmp_path / "file" / "figure.png")
 
 

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
-from amanet.data.store import first_of
-from amanet.errors import FormatError
+from amanet.errors import FormatError, first_of
 
 MAX_FILE_BYTES = 64 << 20
 """The largest honest file, 300 frames of 6 bodies, has 7 MB."""

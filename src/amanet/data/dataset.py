@@ -19,6 +19,8 @@ from amanet.skeleton import SkeletonClip, SkeletonLayout
 Part = Literal["train", "validation", "test"]
 Rows = tuple[Bool[np.ndarray, " clip"], Bool[np.ndarray, " clip"]]
 """Which clips train, and which test."""
+MOST_FRAMES, MOST_BODIES = 100_000, 100
+"""Of a clip as a network sees it: twenty times the longest recording of NTU RGB+D, and more people than its cameras frame."""
 NOBODY = -1
 """A performer whom nobody named."""
 
@@ -52,8 +54,8 @@ class ClipSampling:
     def __post_init__(self) -> None:
         low, high = self.crop
         bounds = {
-            "frames must be 1 or more": self.frames >= 1,
-            "bodies must be 1 or more": self.bodies >= 1,
+            f"frames must be 1 to {MOST_FRAMES}": 1 <= self.frames <= MOST_FRAMES,
+            f"bodies must be 1 to {MOST_BODIES}": 1 <= self.bodies <= MOST_BODIES,
             "fit must be replay or resize": self.fit in ("replay", "resize"),
             "crop must be two fractions, the smaller first": 0 < low <= high <= 1,
             "test_crop must be a fraction": 0 < self.test_crop <= 1,

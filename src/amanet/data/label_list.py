@@ -6,8 +6,7 @@ import pyarrow as pa
 
 from amanet.data.archive import RawMember
 from amanet.data.benchmark import Dataset
-from amanet.data.store import first_of
-from amanet.errors import StoreError
+from amanet.errors import StoreError, first_of
 
 Listed = Mapping[str, int | None]
 """The label of each listed sample, None for one that shows nobody."""

@@ -15,6 +15,7 @@ Clips keep their own number of frames, so a store is a fraction of the size of o
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -26,12 +27,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float32, Int
 
-from amanet.errors import LayoutError, StoreError
+from amanet.data.class_names import fault_of
+from amanet.errors import LayoutError, StoreError, first_of
 from amanet.skeleton import SkeletonClip, SkeletonLayout, layout_names, load_layout
 from amanet.skeleton.layout import parse_layout
 
 FORMAT_VERSION = 2
-SHOWN_OFFENDERS = 10
 REPAIR = "prepare it again: `amanet prepare`"
 
 CLIP_FIELDS = [
@@ -81,6 +82,10 @@ class StoreHeader:
             members, member = (value, str) if isinstance(value, tuple) else ([value], get_origin(kind) or kind)
             if isinstance(value, tuple) != (kind == tuple[str, ...]) or not all(isinstance(each, member) for each in members):
                 raise TypeError(f"{name} is not {kind}")
+        if fault := fault_of(self.class_names):
+            raise ValueError(fault)
+        if self.max_bodies < 1 or self.num_clips < 1:
+            raise ValueError("a store holds a clip or more, of a body or more")
 
     def seal(self, digest: "hashlib._Hash", index: bytes) -> str:
         """The content hash, given the running hash of the numbers and the bytes of the index."""
@@ -174,8 +179,7 @@ class ClipStore:
         sizes = np.prod(self._extent[:, :2], axis=1) * self.layout.num_joints * self.layout.num_coords
         ends = np.cumsum(sizes)
         with (self.path / "joints.npy").open("rb") as file:
-            np.lib.format.read_magic(file)
-            np.lib.format.read_array_header_1_0(file)
+            file.seek(-4 * self.header.num_floats, os.SEEK_END)
             start = 0
             while start < len(self):
                 room = ends[start] - sizes[start] + max_floats
@@ -191,8 +195,7 @@ class ClipStore:
         """
         digest = hashlib.sha256()
         with (self.path / "joints.npy").open("rb") as file:
-            np.lib.format.read_magic(file)
-            np.lib.format.read_array_header_1_0(file)
+            file.seek(-4 * self.header.num_floats, os.SEEK_END)
             while block := file.read(1 << 22):
                 digest.update(block)
         content = self.header.seal(digest, (self.path / "index.parquet").read_bytes())
@@ -262,6 +265,8 @@ def _map_numbers(path: Path) -> np.ndarray:
         raise StoreError(
             "the numbers have another form than they should", where=place, expected="flat float32", got=numbers.dtype, cure=REPAIR
         )
+    if place.stat().st_size != numbers.offset + numbers.nbytes:
+        raise StoreError("something stands behind the numbers", where=place, cure=REPAIR)
     return numbers.view(np.ndarray)
 
 
@@ -276,6 +281,7 @@ def check_index(index: pa.Table, header: StoreHeader, layout: SkeletonLayout, pa
         "samples that are not sorted or stand there twice": wrong_order,
         f"labels outside 0..{len(header.class_names) - 1}": np.flatnonzero((labels < 0) | (labels >= len(header.class_names))),
         "clips of no body or no frame, or longer than the store": np.flatnonzero((sizes <= 0) | (sizes > header.num_floats)),
+        f"clips of more than {header.max_bodies} bodies": np.flatnonzero(index["bodies"].to_numpy() > header.max_bodies),
         "clips that do not follow one another": np.flatnonzero(index["offset"].to_numpy() != starts),
     }
     for name in header.splits:
@@ -294,9 +300,3 @@ def num_floats(index: pa.Table, layout: SkeletonLayout) -> Int[np.ndarray, " cli
     bodies, frames = (index[name].to_numpy().astype(np.int64) for name in ("bodies", "frames"))
     possible = (bodies >= 1) & (frames >= 1) & (bodies * frames < 1 << 40)
     return np.where(possible, bodies * frames * layout.num_joints * layout.num_coords, -1)
-
-
-def first_of(samples: Sequence[str]) -> str:
-    """The first ten names, and how many more there are."""
-    more = len(samples) - SHOWN_OFFENDERS
-    return ", ".join(samples[:SHOWN_OFFENDERS]) + (f" and {more} more" if more > 0 else "")

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Float32
 
 from amanet.data.benchmark import SampleKey
-from amanet.data.store import CLIP_FIELDS, FORMAT_VERSION, StoreHeader, check_index, first_of, index_schema, num_floats
-from amanet.errors import StoreError
+from amanet.data.class_names import fault_of
+from amanet.data.store import CLIP_FIELDS, FORMAT_VERSION, StoreHeader, check_index, index_schema, num_floats
+from amanet.errors import StoreError, first_of
 from amanet.places import beside, clear
 from amanet.skeleton import SkeletonClip, SkeletonLayout
 from amanet.skeleton.layout import describe_layout
@@ -63,6 +64,8 @@ class StoreWriter:
         overwrite: bool = False,
     ) -> None:
         check_place(path, overwrite)
+        if fault := fault_of(class_names):
+            raise StoreError(fault, where=path)
         self.path = path
         self.layout = layout
         self.folder = beside(path, ".writing")

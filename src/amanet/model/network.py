@@ -22,6 +22,9 @@ from amanet.skeleton import SkeletonLayout, Stream, derive_stream, stream_layout
 
 BLOCKS = 3
 
+MOST_WIDTH, MOST_WINDOWS, MOST_FRAMES, MOST_SCALES = 6 * 1024, 16, 100, 100
+"""Far beyond what anybody trained: a file that asks for more was not written by a training."""
+
 FEWEST_SHARED = 128
 """Bodies of a batch below which a GPU waits for its kernels to be started, however many bodies there are."""
 
@@ -51,19 +54,21 @@ class NetworkConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.width < 6 or self.width % 6:
-            raise ExperimentError(
-                "the width of the network does not fit its six temporal branches", expected="a multiple of 6", got=self.width
-            )
-        if not self.block.windows or min(self.block.windows) < 1:
-            raise ExperimentError("windows of STFEM are lengths in frames", expected="1 or more each", got=self.block.windows)
-        if min(self.block.spatial_scales, self.block.window_scales) < 1:
-            got = f"{self.block.spatial_scales} within frames, {self.block.window_scales} in windows"
-            raise ExperimentError("graph convolutions have scales", expected="1 or more", got=got)
+        if not 6 <= self.width <= MOST_WIDTH or self.width % 6:
+            expected = f"a multiple of 6, up to {MOST_WIDTH}"
+            raise ExperimentError("the width of the network does not fit its six temporal branches", expected=expected, got=self.width)
+        windows = self.block.windows
+        if not 1 <= len(windows) <= MOST_WINDOWS or not 1 <= min(windows) <= max(windows) <= MOST_FRAMES:
+            expected = f"1 to {MOST_WINDOWS} of them, each of 1 to {MOST_FRAMES}"
+            raise ExperimentError("windows of STFEM are lengths in frames", expected=expected, got=windows)
+        scales = self.block.spatial_scales, self.block.window_scales
+        if not 1 <= min(scales) <= max(scales) <= MOST_SCALES:
+            got = f"{scales[0]} within frames, {scales[1]} in windows"
+            raise ExperimentError("graph convolutions have scales", expected=f"1 to {MOST_SCALES}", got=got)
         if self.block.heads < 1:
             raise ExperimentError("attention has heads", expected="1 or more", got=self.block.heads)
-        if self.block.group < 1:
-            raise ExperimentError("a group of FF holds frames", expected="1 or more", got=self.block.group)
+        if not 1 <= self.block.group <= MOST_FRAMES:
+            raise ExperimentError("a group of FF holds frames", expected=f"1 to {MOST_FRAMES}", got=self.block.group)
         if not 0 <= self.dropout < 1:
             raise ExperimentError("dropout is a probability", expected="0 <= dropout < 1", got=self.dropout)
 

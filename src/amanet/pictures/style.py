@@ -4,8 +4,7 @@ Colours keep their distance for the three common kinds of colour blindness (blue
 hue: what is left of the body is blue, what is right is orange, the trunk is ink. Nothing here touches pyplot or its global state.
 """
 
-import os
-import tempfile
+import io
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -20,6 +19,7 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.typing import ColorType
 
 from amanet.errors import AmanetError
+from amanet.places import make_folder, write_file
 from amanet.skeleton import SkeletonLayout
 
 Side = Literal["left", "right", "trunk"]
@@ -100,7 +100,7 @@ def save_figure(figure: Figure, path: Path | str) -> None:
     """Write the figure whole or not at all, as .png (150 dpi), .svg or .pdf; the same figure gives the same bytes.
 
     Raises:
-        AmanetError: another suffix, or a folder that cannot be written.
+        AmanetError: another suffix, or a place that cannot be written.
     """
     path = Path(path)
     if path.suffix not in _FORMATS:
@@ -110,19 +110,10 @@ def save_figure(figure: Figure, path: Path | str) -> None:
             expected=f"a name that ends in {', '.join(_FORMATS)}",
             got=path.suffix or "no suffix",
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise AmanetError(f"the picture cannot be written: {error.strerror}", where=path, cure="choose a folder you may write") from error
-    part = Path(name)
-    try:
-        figure.savefig(part, format=path.suffix[1:], **_FORMATS[path.suffix])
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], **_FORMATS[path.suffix])
+    make_folder(path.parent)
+    write_file(path, content.getvalue())
 
 
 def bare(axes: Axes) -> None:

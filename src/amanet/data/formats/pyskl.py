@@ -25,8 +25,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from amanet.data.formats import pyskl_process
-from amanet.data.store import first_of
-from amanet.errors import FormatError
+from amanet.errors import FormatError, first_of
 from amanet.skeleton import SkeletonClip
 
 LAYOUTS = {(25, 3, False): "ntu25", (17, 2, True): "coco17", (18, 2, True): "kinetics18"}

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amanet.data.own.numbers import ClipNumbers, gather
-from amanet.data.store import first_of
-from amanet.errors import FormatError
+from amanet.errors import FormatError, first_of
 from amanet.skeleton import SkeletonLayout
 
 AXES = {"xyz": ("x", "y", "z"), "xy-score": ("x", "y", "score")}

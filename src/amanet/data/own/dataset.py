@@ -14,8 +14,7 @@ from amanet.data.own.clip_file import SUFFIXES, read_own_clip
 from amanet.data.own.description import DESCRIPTION_FILE, OwnDescription, read_description
 from amanet.data.own.labels import LABELS_FILE, OwnLabel, read_labels
 from amanet.data.own.writer import CLIPS_FOLDER
-from amanet.data.store import first_of
-from amanet.errors import FormatError
+from amanet.errors import FormatError, first_of
 from amanet.skeleton import SkeletonClip, SkeletonLayout
 
 Split = Mapping[str, str]

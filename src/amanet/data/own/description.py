@@ -3,14 +3,13 @@
 import json
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amanet.data.store import first_of
-from amanet.errors import FormatError, LayoutError
+from amanet.data.class_names import twice, unprintable
+from amanet.errors import FormatError, LayoutError, first_of
 from amanet.skeleton import SkeletonLayout, layout_names, load_layout
 
 DESCRIPTION_FILE = "dataset.toml"
@@ -41,8 +40,7 @@ class OwnDescription:
     test_performers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        twice = [name for name, count in Counter(self.class_names).items() if count > 1]
-        odd = [ascii(name) for name in self.class_names if name != name.strip() or not name.isprintable() or not name]
+        again, odd = twice(self.class_names), unprintable(self.class_names)
         file = self.layout.endswith(".toml")
         rules = {
             "name is no name of a data set": (DATASET_NAME.fullmatch(self.name), "small letters, digits, and . _ - between", self.name),
@@ -52,7 +50,7 @@ class OwnDescription:
                 self.layout,
             ),
             "there are too few classes": (len(self.class_names) >= 2, "two or more", len(self.class_names)),
-            "classes that stand there twice": (not twice, None, first_of(twice)),
+            "classes that stand there twice": (not again, None, first_of(again)),
             "classes whose names cannot be printed": (not odd, "text without spaces around it", first_of(odd)),
             "max_bodies is no number of people": (1 <= self.max_bodies <= MOST_BODIES, f"1 to {MOST_BODIES}", self.max_bodies),
             "test_performers are no performers": (

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from amanet.data.store import first_of
-from amanet.errors import FormatError
+from amanet.errors import FormatError, first_of
 
 LABELS_FILE = "labels.csv"
 CLIP_NAME = re.compile(r"\w[\w.+=@() -]{0,199}(?<!\s)")

@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -13,7 +13,7 @@ from amanet.data.own.description import DESCRIPTION_FILE, OwnDescription
 from amanet.data.own.labels import CLIP_NAME, LABELS_FILE, LARGEST_PERFORMER, PARTS, SPLIT_COLUMN, OwnLabel, format_labels
 from amanet.data.store_writer import mark_absent
 from amanet.errors import FormatError, LayoutError
-from amanet.places import in_the_making
+from amanet.places import DISK, explained, in_the_making
 from amanet.skeleton import SkeletonClip, load_layout
 
 CLIPS_FOLDER = "clips"
@@ -38,7 +38,8 @@ class OwnDatasetWriter:
         test_performers: who tests, in place of a split ``split``.
 
     Raises:
-        FormatError: something is at ``path``, the disk does not play along, or an argument is none that the format allows.
+        FormatError: something is at ``path``, or an argument is none that the format allows.
+        PlaceError: the disk does not play along.
         LayoutError: the layout does not exist or contradicts itself.
     """
 
@@ -63,7 +64,7 @@ class OwnDatasetWriter:
 
     def __enter__(self) -> "OwnDatasetWriter":
         self.folder = self._making.__enter__()
-        with _explaining_disk_errors(self.path):
+        with explained(DISK, self.path):
             (self.folder / CLIPS_FOLDER).mkdir()
         return self
 
@@ -71,7 +72,7 @@ class OwnDatasetWriter:
         if kind is not None:
             self._making.__exit__(kind, error, trace)
             return
-        with _explaining_disk_errors(self.path), ExitStack() as ending:
+        with explained(DISK, self.path), ExitStack() as ending:
             ending.push(self._making)
             self._finish()
 
@@ -106,7 +107,7 @@ class OwnDatasetWriter:
             if not holds:
                 got = f"label {clip.label}, performer {performer}, splits {splits}"
                 raise FormatError(f"clip {clip.sample} cannot be written: {problem}", where=self.path, got=got)
-        with _explaining_disk_errors(self.path):
+        with explained(DISK, self.path):
             np.save(self.folder / CLIPS_FOLDER / f"{clip.sample}.npy", mark_absent(clip.joints, clip.present))
         self._labels[clip.sample] = OwnLabel(clip.sample, self.description.class_names[clip.label or 0], performer, splits)
 
@@ -124,12 +125,3 @@ def check_new(path: Path) -> None:
     """Raises FormatError unless there is nothing at a place, or an empty folder."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FormatError("there is something already", where=path, expected="a new or an empty folder", cure="name another, or remove it")
-
-
-@contextmanager
-def _explaining_disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        cure = "make room or choose another place, and start again"
-        raise FormatError(f"the disk does not play along: {error.strerror}", where=error.filename or path, cure=cure) from error
