@@ -33,7 +33,7 @@ VERBS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; 0 when it went well, 2 after an error that the user can mend, 130 when interrupted."""
+    """Run a verb; 0 when it went well, 2 after an error that the user can mend, 130 when interrupted, 141 when nobody reads on."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())
@@ -58,6 +58,7 @@ def _run(verb: str, rest: Sequence[str]) -> int:
         return 130
     except BrokenPipeError:  # who reads what is printed has seen enough, as `| head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at the end of Python must not say it again
+        return 141
     except (AmanetError, OSError, MemoryError, RuntimeError) as error:
         if (said := _said(error)) is None:
             raise

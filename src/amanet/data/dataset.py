@@ -20,7 +20,7 @@ Part = Literal["train", "validation", "test"]
 Rows = tuple[Bool[np.ndarray, " clip"], Bool[np.ndarray, " clip"]]
 """Which clips train, and which test."""
 MOST_FRAMES, MOST_BODIES = 100_000, 100
-"""Of a clip as a network sees it: twenty times the longest recording of NTU RGB+D, and more people than its cameras frame."""
+"""Of a clip as a network sees it: more than a file of one's own may hold, or a camera sees."""
 NOBODY = -1
 """A performer whom nobody named."""
 
