@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -234,6 +235,18 @@ def test_a_damaged_state_is_passed_over(undisturbed: Path, store: ClipStore, tmp
     assert damaged == [newest]
     resume(run)
     assert weights_digest(run) == weights_digest(undisturbed)
+
+
+@pytest.mark.parametrize("change", [{"epoch": -1}, {"batch": 0.5}, {"loss": "much"}, {"records": "[3]"}, {"hour": 3}])
+def test_a_state_of_no_place_in_a_training_is_refused(store: ClipStore, tmp_path: Path, change: dict[str, Any]) -> None:
+    run = new_run(tmp_path / "run", tiny_experiment(store, recipe=replace(TINY_RECIPE, epochs=1, milestones=())))
+    resume(run)
+    state, _ = StateFolder(run).load()
+    StateFolder(run).save(10**6, {**state, "place": {**state["place"], **change}})
+    write_experiment(tiny_experiment(store), run / "experiment.yaml")
+    done = subprocess.run(command("train", "--resume", run, "--accelerator", "cpu"), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 2)  # in a process whose types nobody checks
+    assert "does not fit the settings" in done.stderr
 
 
 def test_every_failing_write_leaves_a_state_to_resume_from(store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
