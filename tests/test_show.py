@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from amanet import show as verb
 from amanet.cli import main
@@ -16,7 +17,7 @@ from amanet.data.store import ClipStore
 from amanet.errors import AmanetError, FormatError, PlaceError, RunError, StoreError
 from amanet.experiment import read_experiment, write_experiment
 from amanet.metrics import Scores
-from amanet.pictures import action_correlations
+from amanet.pictures import action_correlations, hero
 from amanet.show import show
 from amanet.skeleton import load_layout
 from fabricate.road import TRAINING, Road, walk_road
@@ -49,6 +50,20 @@ def test_a_run_gives_its_pictures(road: Road) -> None:
     written = show(road.run)
     assert written == [road.run / "figures" / f"{name}.png" for name in PICTURES]
     assert_pictures(written)
+
+
+def test_the_picture_of_a_clip_says_which_it_is(road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[Any] = []
+
+    def noted(*arguments: Any, title: str | None = None, **options: Any) -> Figure:
+        titles.append(title)
+        return hero(*arguments, title=title, **options)
+
+    monkeypatch.setattr(verb, "hero", noted)
+    store = ClipStore.open(road.store)
+    clip = store.clip(0)
+    show(road.run, tmp_path, sample=clip.sample)
+    assert titles == [f"{clip.sample}: {store.class_names[clip.label or 0]}, {clip.num_frames} frames"]
 
 
 def test_a_network_without_attention_has_no_correlations_to_draw(road: Road, tmp_path: Path) -> None:

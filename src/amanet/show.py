@@ -85,11 +85,15 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None, clas
 
 
 def _show_clip(clip: SkeletonClip, layout: SkeletonLayout, class_names: Sequence[str], view: View, out: Path) -> Path:
-    action = "" if clip.label is None else f": {class_names[clip.label]}"
     path = out / f"{clip.sample}.png"
     make_folder(out)
-    save_figure(film_strip(clip.joints, clip.present, layout, title=f"{clip.sample}{action}, {clip.num_frames} frames", view=view), path)
+    save_figure(film_strip(clip.joints, clip.present, layout, title=_title(clip, class_names), view=view), path)
     return path
+
+
+def _title(clip: SkeletonClip, class_names: Sequence[str]) -> str:
+    action = "" if clip.label is None else f": {class_names[clip.label]}"
+    return f"{clip.sample}{action}, {clip.num_frames} frames"
 
 
 @dataclass(frozen=True)
@@ -176,10 +180,11 @@ def _clip_figures(clip: SkeletonClip, network: Network, experiment: Experiment, 
     pose_of_network = _stream_pose(pose, layout, network_layout)
     matrices = _correlations(network, batch, network_layout, "bones alone", {"learned alone": 0.0, "both, as trained": None})
     probabilities = network(batch.joints, batch.present).softmax(-1)[0].double().numpy()
+    title = _title(clip, store.class_names)
     figures = {
-        "clip": hero(clip, layout, store.class_names, probabilities, matrices, pose_of_network, view=view)
+        "clip": hero(clip, layout, store.class_names, probabilities, matrices, pose_of_network, view=view, title=title)
         if matrices and network_layout == layout
-        else film_strip(clip.joints, clip.present, layout, view=view),
+        else film_strip(clip.joints, clip.present, layout, view=view, title=title),
         "groups": groups_picture(layout, pose, view=view),
     }
     if matrices:
