@@ -249,6 +249,38 @@ def test_a_state_of_no_place_in_a_training_is_refused(store: ClipStore, tmp_path
     assert "does not fit the settings" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 5}, "seed changed"),
+        ({"validation_performers": (1,)}, "validation_performers changed"),
+        ({"recipe": {"batch_size": 2}}, "recipe.batch_size changed"),
+        ({"recipe": {"balance": "sampler"}}, "recipe.balance changed"),
+        ({"store": None}, "store changed"),
+        ({"recipe": {"learning_rate": 0.001}}, None),
+    ],
+)
+def test_a_run_goes_on_with_the_clips_it_has_seen_or_not_at_all(
+    undisturbed: Path, store: ClipStore, tmp_path: Path, change: dict[str, Any], named: str | None
+) -> None:
+    run = Path(shutil.copytree(undisturbed, tmp_path / "run"))
+    begun = tiny_experiment(store)
+    if "store" in change:
+        clips = [store.clip(row) for row in range(len(store))]
+        clips[0].joints[0, 0, 0] += 1
+        change = {"store": write_store(tmp_path / "store", clips).path}
+    recipe = replace(begun.recipe, epochs=begun.recipe.epochs + 1, **change.get("recipe", {}))
+    write_experiment(replace(begun, **{**change, "recipe": recipe}), run / "experiment.yaml")
+    if named is None:
+        resume(run)
+        assert len((run / "metrics.jsonl").read_text().splitlines()) > len((undisturbed / "metrics.jsonl").read_text().splitlines())
+        return
+    before = weights_digest(run)
+    with pytest.raises(RunError, match=named):
+        resume(run)
+    assert weights_digest(run) == before
+
+
 def test_every_failing_write_leaves_a_state_to_resume_from(store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = StateFolder(tmp_path)
     folder.save(1, {"step": 1})

@@ -318,9 +318,29 @@ class _Training:
 
     def _save_state(self) -> None:
         if self.fabric.global_rank == 0:
-            state = {"place": self.place.to_state(), "network": self._bare_network().state_dict(), "optimizer": self.optimizer.state_dict()}
-            self.states.save(self.place.steps, state)
+            parts = {"network": self._bare_network().state_dict(), "optimizer": self.optimizer.state_dict()}
+            self.states.save(self.place.steps, {"place": self.place.to_state(), "clips": self._clips(), **parts})
         self.fabric.barrier()
+
+    def _clips(self) -> dict[str, Any]:
+        """What decides which clips a run sees and in which order, as it stands in a training state."""
+        experiment, recipe = self.experiment, self.recipe
+        return {
+            "store": self.store.header.content,
+            "benchmark": experiment.benchmark,
+            "validation_performers": list(experiment.validation_performers),
+            "seed": experiment.seed,
+            "recipe.batch_size": recipe.batch_size,
+            "recipe.balance": recipe.balance,
+        }
+
+    def _check_clips(self, begun: object) -> None:
+        """Refuses to go on with other clips, or in another order, than the run has seen so far."""
+        now = self._clips()
+        changed = [name for name, value in now.items() if not isinstance(begun, dict) or begun.get(name) != value]
+        if changed:
+            cure = f"put them back as they were ({EXPERIMENT_FILE}; the store as it was prepared), or train into a new folder"
+            raise RunError(f"{', '.join(changed)} changed while the run was stopped", where=self.run, cure=cure)
 
     def _restore(self) -> None:
         if not self.states.files():
@@ -329,6 +349,7 @@ class _Training:
         if damaged and self.fabric.global_rank == 0:
             names = ", ".join(path.name for path in damaged)
             TrainingDisplay.warn(f"{names} is damaged and was passed over; training goes on from the state before it")
+        self._check_clips(state.get("clips"))
         try:
             self._bare_network().load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
