@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from amanet.data.benchmark import SampleKey
 from amanet.data.class_names import fault_of
 from amanet.data.store import CLIP_FIELDS, FORMAT_VERSION, StoreHeader, check_index, index_schema, num_floats
 from amanet.errors import StoreError, first_of
-from amanet.places import beside, clear
+from amanet.places import beside, clear, sync
 from amanet.skeleton import SkeletonClip, SkeletonLayout
 from amanet.skeleton.layout import describe_layout
 
@@ -201,7 +200,7 @@ def is_part(path: Path) -> bool:
 def _publish(folder: Path, path: Path) -> None:
     """Makes a complete folder appear at ``path`` at once, also across a power cut."""
     for part in [*folder.iterdir(), folder]:
-        _sync(part)
+        sync(part)
     if path.exists():
         old = beside(path, ".replaced")
         clear(old, is_part)
@@ -210,12 +209,4 @@ def _publish(folder: Path, path: Path) -> None:
         shutil.rmtree(old)
     else:
         folder.rename(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
