@@ -52,7 +52,7 @@ def inspect(store: Path, out: Path | None = None, *, clips: int = 1) -> Inspecti
     Raises:
         StoreError: it is no store, or damaged.
         ExperimentError: ``clips`` is negative.
-        RunError: ``out`` cannot be written.
+        PlaceError: ``out`` cannot be written.
     """
     if clips < 0:
         raise ExperimentError("clips is how many to draw of each kind", expected="0 or more", got=clips)

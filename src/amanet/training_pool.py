@@ -44,7 +44,8 @@ def train_all(experiments: dict[Path, Experiment], machine: Machine, jobs: int) 
         The last lines that a run printed, for every run that failed.
 
     Raises:
-        RunError: a folder holds a run of another experiment, or cannot be written.
+        RunError: a folder holds a run of another experiment.
+        PlaceError: a folder cannot be written.
     """
     for run, experiment in experiments.items():
         _lay_out(run, experiment)
