@@ -32,8 +32,8 @@ def aligned(numbers: int) -> int:
 def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int, group: int, windows: tuple[int, ...]) -> int:
     """Operations of a forward pass of one clip through AMANet without DP, added up from the equations.
 
-    Where two linear maps in a row are one, the product of their weights counts too; so do the keys that fill up a register, masked, and
-    the frames that the last window of a piece shares with the first of the next.
+    Where two linear maps in a row are one, the product of their weights counts too; so do the frames that the last window of a piece shares
+    with the first of the next. The keys that fill up a register, masked, do not count.
     """
     total, length = 0, frames
     for block, (wide, out) in enumerate(((3, width), (width, 2 * width), (2 * width, 4 * width))):
@@ -54,7 +54,7 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
         ff += turns * (product(8, 5, middle * middle) + 8 * product(bodies * ceil(length / 4) * joints, middle, middle))
         ff += product(group * middle, middle, middle) + product(min(group - 1, length), group, middle)  # frames that not all taps reach
         jf = product(middle, middle, middle) + product(kept_tokens, middle, middle)
-        jf += 2 * product(kept_tokens, aligned(length), middle)
+        jf += 2 * product(kept_tokens, length, middle)
         jf += product(out, middle, middle)
         jf += product(kept_tokens, middle, out) * (1 if middle == out and stride == 1 else 2)  # Theta, and the residual where it widens
         branch = out // 6
@@ -71,10 +71,10 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
             stfem += product(inner, inner, beside)
             if wide < inner:
                 stfem += product(beside, wide, beside) + product(mapped_tokens, wide + 1, beside + inner)
-                stfem += product(window_tokens, keys, 2 * beside) + product(window_tokens, beside, inner)
+                stfem += product(window_tokens, window * joints, 2 * beside) + product(window_tokens, beside, inner)
             else:
                 stfem += product(wide, wide, wide) + product(1, wide, wide) + product(last, beside, 1)
-                stfem += product(mapped_tokens, wide + 1, wide + 2 * inner) + product(window_tokens, keys, wide + inner)
+                stfem += product(mapped_tokens, wide + 1, wide + 2 * inner) + product(window_tokens, window * joints, wide + inner)
             stfem += product(kept_tokens, window * inner, out)
         total += sfem + ff + jf + 2 * ms_tcn + stfem
         length = kept

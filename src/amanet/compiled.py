@@ -1,20 +1,103 @@
 """Loops that numba compiles."""
 
+import inspect
 from collections.abc import Callable
-from typing import Any, no_type_check
+from functools import partial
+from threading import Lock
+from typing import Any, ClassVar, no_type_check
 
 from llvmlite import ir
-from numba import njit, types
+from llvmlite.binding import add_symbol
+from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+REORDERED = {"reassoc", "nsz", "contract", "arcp"}
+"""What a kernel may do that reorders: sums in vectors, zeros without signs, products added unrounded, reciprocals."""
+
+
+POINTER, NUMBER, WHOLE = "pointer", "number", "whole"
+"""What a kernel's argument is."""
 
 
 def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
     """The loop in machine code, which is kept for the next process where there is a folder to write it to. It lets other threads run."""
+    return _kept(partial(njit, nogil=True), loop)
+
+
+def _kept(compiles: Callable[..., Callable[[Callable[..., Any]], Any]], loop: Callable[..., Any]) -> Any:
     try:
-        return njit(loop, cache=True, nogil=True)
-    except RuntimeError:  # numba finds no such folder
-        return njit(loop, nogil=True)
+        return compiles(cache=True)(loop)
+    except RuntimeError:  # numba finds no folder to write it to
+        return compiles()(loop)
+
+
+class Kernel:
+    """A loop whose machine code there is once, for each kind of number, and which other loops call by its name.
+
+    The code of other functions numba puts into every loop that calls them. That takes a second each where there is much of it, and copies
+    of one that ``reorders`` may round differently.
+
+    Args:
+        loop: takes pointers to numbers (:data:`POINTER`), numbers of their kind (:data:`NUMBER`) and whole numbers (:data:`WHOLE`), as its
+            annotations say, a pointer first.
+        reorders: whether it may add up in another order than it is written in, the same each time.
+    """
+
+    made: ClassVar[dict[str, Any]] = {}
+    waiting: ClassVar[list["Kernel"]] = []
+    lock: ClassVar[Lock] = Lock()
+
+    def __init__(self, loop: Callable[..., Any], *, reorders: bool = False) -> None:
+        self.loop, self.reorders = loop, reorders
+        self.waiting.append(self)
+
+    @classmethod
+    def make_all(cls) -> None:
+        """Compiles all kernels, or finds them where they were kept; needed before any loop that calls one runs."""
+        with cls.lock:
+            while cls.waiting:
+                cls.waiting[-1]._make()
+                cls.waiting.pop()
+
+    def _make(self) -> None:
+        for number in (types.float32, types.float64):
+            kinds = {POINTER: types.CPointer(number), NUMBER: number, WHOLE: types.intp}
+            signature = types.void(*(kinds[each.annotation] for each in inspect.signature(self.loop).parameters.values()))
+            options = {"fastmath": REORDERED} if self.reorders else {}
+            name = self._name(number)
+            self.made[name] = _kept(partial(cfunc, signature, **options), self.loop)
+            add_symbol(name, self.made[name].address)
+
+    def _name(self, number: types.Float) -> str:
+        return f"{self.loop.__module__}.{self.loop.__name__}.{number}"
+
+    def caller(self) -> Callable[..., None]:
+        """What a loop calls, with the arguments in a tuple."""
+
+        @intrinsic
+        @no_type_check
+        def call(typing, arguments):
+            def generate(context, builder, signature, values):
+                values = cgutils.unpack_tuple(builder, values[0])
+                kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+                builder.call(cgutils.get_or_insert_function(builder.module, kind, self._name(arguments[0].dtype)), values)
+                return context.get_dummy_value()
+
+            return types.void(arguments), generate
+
+        return call
+
+
+@intrinsic
+@no_type_check
+def address(typing, array):
+    """Where the array's first number lies."""
+
+    def generate(context, builder, signature, arguments):
+        return context.make_array(signature.args[0])(context, builder, arguments[0]).data
+
+    return types.CPointer(array.dtype)(array), generate
 
 
 LINE = 64

@@ -117,12 +117,13 @@ def count_operations(network: Network, joints: torch.Tensor) -> dict[str, float]
 
 
 def counter() -> FlopCounterMode:
-    """PyTorch's counter, which does not know its fused attention for CPUs, the two matrix products that it is, nor products that are added
-    to what is there.
+    """PyTorch's counter, which does not know its fused attention for CPUs, the two matrix products that it is, products that are added to
+    what is there, nor our compiled loops, which tell what they multiply.
     """
     unknown = {
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations,
         torch.ops.aten.baddbmm_: _product_operations,
+        torch.ops.amanet.multiplied: lambda seen, operations, **_: operations,
     }
     return FlopCounterMode(display=False, depth=3, custom_mapping=unknown)
 

@@ -35,11 +35,11 @@ def count(network: Network) -> int:
 
 
 def test_amanet_has_as_many_weights_and_operations_as_documented() -> None:
-    """2.76 M weights; 37.8 GFLOP a clip of the literal 54.8, as maps are shared between windows and merged with others."""
+    """2.76 M weights; 37.6 GFLOP a clip of the literal 54.8, as maps are shared between windows and merged with others."""
     network = make(NetworkConfig(), classes=60)
     assert count(network) == 2_758_804
     operations = count_operations(network, draw_joints(clips=1, frames=300))["all"]
-    assert operations == pytest.approx(37.82e9, rel=0.001)
+    assert operations == pytest.approx(37.57e9, rel=0.001)
     assert operations + saved_operations() == pytest.approx(55e9, rel=0.02)
 
 

@@ -1,19 +1,37 @@
-"""How a loop that numba compiled sees tensors."""
+"""How a loop that numba compiled sees tensors, and how PyTorch hears of it."""
 
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from amanet.compiled import LINE
+from amanet.compiled import LINE, Kernel
 
 LEAST_STREAMED = 1 << 18
 """Numbers of a tensor that is written past the caches; a smaller one may still be in them when it is read."""
 
 
 def run(loop: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls the loop with the memory of its tensors, which must know nothing of gradients."""
-    return loop(*(each.numpy() if isinstance(each, Tensor) else each for each in arguments))
+    """Calls the loop with the memory of its tensors, also those in named tuples; they must know nothing of gradients."""
+    Kernel.make_all()
+    return loop(*map(_seen, arguments))
+
+
+def _seen(argument: Any) -> Any:
+    if isinstance(argument, Tensor):
+        return argument.numpy()
+    return type(argument)(*map(_seen, argument)) if isinstance(argument, tuple) else argument
+
+
+_OPERATORS = torch.library.Library("amanet", "DEF")
+_OPERATORS.define("multiplied(Tensor seen, int operations) -> ()")
+_OPERATORS.impl("multiplied", lambda seen, operations: None, "CompositeExplicitAutograd")
+
+
+def tell_multiplied(seen: Tensor, operations: int) -> None:
+    """Does nothing but tell a counter of PyTorch's operators (:func:`amanet.cost.counter`) what a loop multiplies, two a multiply-add."""
+    torch.ops.amanet.multiplied(seen, operations)
 
 
 def streams(*written: Tensor | None) -> bool | None:

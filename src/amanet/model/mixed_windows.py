@@ -32,7 +32,7 @@ def mix_windows(
     which are zero, score with a query what the map ``of_zero`` says; without it they score zero.
     In training the tokens are kept once, as the BN's input; in evaluation not at all.
     """
-    taps = collapse[..., 0].permute(2, 1, 0).flatten(0, 1)
+    taps = collapse[..., 0].permute(2, 1, 0).flatten(0, 1).contiguous()
     counted = counted_bodies(features)
     if not norm.training and not torch.is_grad_enabled():
         assert norm.running_mean is not None
@@ -66,7 +66,7 @@ def _evaluate(
         sweep = whole.only(piece)
         sweep.over(map_padded(sweep.padded, weight, options))
         mixed = scratch("tokens", (*sweep.shape, options.tokens, sweep.mixed_channels), features)
-        sweep.mix(mixed, counts=False)
+        sweep.mix(mixed)
         sweep.collapse(mixed, affine, taps, collapsed[piece])
     return collapsed
 
@@ -81,7 +81,11 @@ class _MixWindows(torch.autograd.Function):
         maps = map_padded(padded, weight, options)
         sweep = WindowSweep(padded, of_zero, expand, graph, counted.copies, options).over(maps)
         mixed = padded.new_empty(*sweep.shape, options.tokens, sweep.mixed_channels)
-        mean, variance = sweep.mix(mixed, counts=statistics is None) or statistics
+        if statistics is None:
+            mean, variance = sweep.mix_and_count(mixed)
+        else:
+            sweep.mix(mixed)
+            mean, variance = statistics
         collapsed = padded.new_empty(*sweep.shape, options.joints, taps.shape[-1])
         sweep.collapse(mixed, Affine(gain, offset, mean, variance, options.eps), taps, collapsed)
         ctx.save_for_backward(padded, of_zero, weight, expand, graph, gain, offset, taps, mixed, mean, variance, *maps)
@@ -108,4 +112,5 @@ class _MixWindows(torch.autograd.Function):
         of_features = found.key[:, : sweep.frames, :, : ctx.channels]
         of_graph = None if found.graph is None else found.graph[:, : ctx.options.tokens]
         of_norm = of_gain * affine.deviation, of_offset
-        return of_features, of_zero, of_weight, found.expand, of_graph, *of_norm, of_taps, None, None, None
+        of_expand = None if found.expand is None else found.expand.t()
+        return of_features, of_zero, of_weight, of_expand, of_graph, *of_norm, of_taps, None, None, None

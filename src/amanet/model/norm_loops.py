@@ -37,7 +37,7 @@ class Moments:
         """Adds the rows, each as often as there are copies of its body; and copies them to where they are ``kept``."""
         counted = _counts(features, copies), _rows_of_body(features)
         written = None if kept is None else _flat(kept)
-        self.rows += run(_add_moments, _flat(features), *counted, self.shift, self.sums, written, streams(kept))
+        self.rows += run(add_moments, _flat(features), *counted, self.shift, self.sums, written, streams(kept))
 
     @staticmethod
     def joined(parts: Sequence["Moments"]) -> tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]:
@@ -116,7 +116,7 @@ def _counts(features: Rows, copies: Copies | None) -> Copies:
 
 @compiled
 @no_type_check
-def _add_moments(features, copies, rows_of_body, shift, sums, kept, streams):
+def add_moments(features, copies, rows_of_body, shift, sums, kept, streams):
     """Adds the sum of centred rows and that of their squares, and keeps them; returns how many rows they stand for."""
     channels = features.shape[1]
     part = np.empty((2, channels), features.dtype)

@@ -1,93 +1,112 @@
-"""What :mod:`amanet.model.window_sweep` does to windows beside matrix products, as loops that numba compiles, each one sweep over memory.
+"""How the windows of STFEM collapse to frames, and the gradient, as loops that numba compiles, some windows at a time.
 
-Tokens are (body, window, token, channel), token = frame of the window * joints + joint; keys may stand behind them. The first window begins
-at frame ``first``. What windows add up frame by frame is written by the first window that reaches a frame, so nobody writes zeros before.
-What goes into the collapsing convolution, or comes out of its gradient, has the frames of a window beside each other:
-(body, window, joint, window_frame, channel).
+Tokens are (body, window, token, channel), token = frame of the window * joints + joint. What the collapsing convolution takes, and its
+gradient, has the frames of a window beside each other: (window * joints + joint, frame of the window * channels + channel).
 """
 
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
+from torch import Tensor
 
 from amanet.compiled import compiled, put
+from amanet.model.mixing_loops import expand_tokens
+from amanet.products import multiply
+
+ROWS_AT_ONCE = 200
+"""Joints of windows that collapse in one product, which reads all taps."""
+
+
+class Normed(NamedTuple):
+    """BN of each channel, as one product and one sum, and the mean that it took away."""
+
+    scale: Tensor
+    shift: Tensor
+    mean: Tensor
+
+
+class Memory(NamedTuple):
+    """For what is made of some windows, as the convolution takes them, twice, and for the expanded tokens of one."""
+
+    active: Tensor
+    of_active: Tensor
+    expanded: Tensor
 
 
 @compiled
 @no_type_check
-def activate(mixed, value, first, stride, scale, shift, active):
-    """Writes ReLU of the normalised tokens plus the values of their frames."""
-    bodies, windows, joints, frames, channels = active.shape
+def collapse(mixed, value, normed, windows, expand, taps, memory, collapsed):
+    """Writes Conv(ReLU(BN(tokens) + values)), (body, window * joints + joint, channel)."""
+    bodies, number, _, _ = mixed.shape
+    at_once = len(memory.active) // windows.joints
+    for body in range(bodies):
+        for first in range(0, number, at_once):
+            last = min(first + at_once, number)
+            for window in range(first, last):
+                tokens = expand_tokens(mixed[body, window], expand, memory.expanded)
+                _activate(tokens, value[body], window, windows, normed, memory.active, window - first)
+            rows = (last - first) * windows.joints
+            multiply(memory.active[:rows], taps, collapsed[body, first * windows.joints : last * windows.joints], False)
+
+
+@compiled
+@no_type_check
+def collapse_backward(
+    of_collapsed, mixed, value, normed, windows, expand, taps_turned, memory, of_value, sums, of_taps, of_normed, streams
+):
+    """Writes the gradient of the normalised tokens, adds up those of values and taps, and the sums that the BN's gradient needs.
+
+    A frame's first window writes the gradient of its values, so nobody writes zeros before.
+    """
+    bodies, number, _, _ = mixed.shape
+    at_once = len(memory.active) // windows.joints
+    for body in range(bodies):
+        for first in range(0, number, at_once):
+            last = min(first + at_once, number)
+            for window in range(first, last):
+                tokens = expand_tokens(mixed[body, window], expand, memory.expanded)
+                _activate(tokens, value[body], window, windows, normed, memory.active, window - first)
+            rows = (last - first) * windows.joints
+            active, gradient = memory.active[:rows], of_collapsed[body, first * windows.joints : last * windows.joints]
+            multiply(active.T, gradient, of_taps, True)
+            multiply(gradient, taps_turned, memory.of_active[:rows], False)
+            for window in range(first, last):
+                tokens = expand_tokens(mixed[body, window], expand, memory.expanded)
+                behind = of_normed[body, window]
+                _activate_backward(tokens, window, windows, normed, memory, window - first, of_value[body], sums, behind, streams)
+
+
+@compiled
+@no_type_check
+def _activate(tokens, value, window, windows, normed, active, place):
+    """Writes ReLU of the normalised tokens plus the values of their frames, in the place of a window."""
+    joints, channels = windows.joints, tokens.shape[1]
     zero = active.dtype.type(0)
-    for body in range(bodies):
-        for window in range(windows):
-            for frame in range(frames):
-                for joint in range(joints):
-                    for channel in range(channels):
-                        found = mixed[body, window, frame * joints + joint, channel] * scale[channel] + shift[channel]
-                        found += value[body, first + window * stride + frame, joint, channel]
-                        active[body, window, joint, frame, channel] = zero if found < zero else found
+    start = window * windows.stride * joints
+    for token in range(len(tokens)):
+        frame, joint = divmod(token, joints)
+        row = active[place * joints + joint, frame * channels : (frame + 1) * channels]
+        for channel in range(channels):
+            found = tokens[token, channel] * normed.scale[channel] + normed.shift[channel] + value[start + token, channel]
+            row[channel] = zero if found < zero else found
 
 
 @compiled
 @no_type_check
-def activate_backward(of_active, active, mixed, mean, first, stride, of_value, sums, of_normed, streams):
-    """Writes the gradient of the normalised tokens, adds up that of the values, and adds the sums that the BN's gradient needs."""
-    bodies, windows, joints, frames, channels = active.shape
-    zero = active.dtype.type(0)
-    part = np.empty((2, channels), mixed.dtype)
-    for body in range(bodies):
-        for window in range(windows):
-            start = first + window * stride
-            part[:] = 0
-            for frame in range(frames):
-                reached = _is_reached(frame, frames, start, stride)
-                for joint in range(joints):
-                    token = frame * joints + joint
-                    for channel in range(channels):
-                        behind = of_active[body, window, joint, frame, channel]
-                        behind = zero if active[body, window, joint, frame, channel] <= zero else behind
-                        put(of_normed, (body, window, token, channel), behind, streams)
-                        before = of_value[body, start + frame, joint, channel] if reached else zero
-                        of_value[body, start + frame, joint, channel] = before + behind
-                        part[0, channel] += behind
-                        part[1, channel] += behind * (mixed[body, window, token, channel] - mean[channel])
-            sums += part
-
-
-@compiled
-@no_type_check
-def normalise_backward(of_normed, mixed, copies, offset, factor, scale, of_mixed):
-    """Writes the gradient of the tokens before the BN; the means ask for the number of a body's copies."""
-    bodies, windows, tokens, channels = mixed.shape
-    for body in range(bodies):
-        for window in range(windows):
-            for token in range(tokens):
-                for channel in range(channels):
-                    moved = copies[body] * (offset[channel] + mixed[body, window, token, channel] * factor[channel])
-                    of_mixed[body, window, token, channel] = moved + of_normed[body, window, token, channel] * scale[channel]
-
-
-@compiled
-@no_type_check
-def add_back(tokens, first, stride, window_frames, frames):
-    """Adds up tokens in the frames they came from."""
-    bodies, windows, _, channels = tokens.shape
-    joints = frames.shape[2]
+def _activate_backward(tokens, window, windows, normed, memory, place, of_value, sums, of_normed, streams):
+    joints, channels = windows.joints, tokens.shape[1]
     zero = tokens.dtype.type(0)
-    for body in range(bodies):
-        for window in range(windows):
-            start = first + window * stride
-            for frame in range(window_frames):
-                reached = _is_reached(frame, window_frames, start, stride)
-                for joint in range(joints):
-                    for channel in range(channels):
-                        before = frames[body, start + frame, joint, channel] if reached else zero
-                        frames[body, start + frame, joint, channel] = before + tokens[body, window, frame * joints + joint, channel]
-
-
-@compiled
-@no_type_check
-def _is_reached(frame, window_frames, start, stride):
-    """Whether a window before this one, which begins at frame ``start``, reached this frame of it."""
-    return start > 0 and frame < window_frames - stride
+    part = np.zeros((2, channels), tokens.dtype)
+    start = window * windows.stride * joints
+    before = max(0, len(tokens) - windows.stride * joints) if window > 0 else 0
+    for token in range(len(tokens)):
+        frame, joint = divmod(token, joints)
+        columns = slice(frame * channels, (frame + 1) * channels)
+        active, of_active = memory.active[place * joints + joint, columns], memory.of_active[place * joints + joint, columns]
+        for channel in range(channels):
+            behind = zero if active[channel] <= zero else of_active[channel]
+            put(of_normed, (token, channel), behind, streams)
+            part[0, channel] += behind
+            part[1, channel] += behind * (tokens[token, channel] - normed.mean[channel])
+            of_value[start + token, channel] = behind + (of_value[start + token, channel] if token < before else zero)
+    sums += part

@@ -1,25 +1,27 @@
-"""All windows of all bodies, a piece at a time: what STFEM computes in a sweep over them, and the gradients, written out.
+"""All windows of all bodies: what STFEM computes in a sweep over them, and the gradients, written out.
 
 Windows of frames are strided views, and their correlations are computed again for the gradient and never kept, so a training step holds
 no (token, token) tensor of a whole batch.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from amanet.model import window_loops
+from amanet.model import mixing_loops, window_loops
 from amanet.model.affine import Affine, Copies
-from amanet.model.loops import run, streams
+from amanet.model.loops import run, streams, tell_multiplied
+from amanet.model.mixing_loops import Memory, Normalising, Operands, Scoring, Totals, Windows
 from amanet.model.norm_loops import Moments
-from amanet.model.pieces import AttentionPiece, Frames, Tile, aligned, at_once, scratch, tile_shape, tiles
+from amanet.model.pieces import Frames, Tile, aligned, at_once, scratch, tile_shape, tiles
 from amanet.model.side_by_side import everyone
+from amanet.model.window_loops import Normed
 
 Maps = Float[Tensor, "clip_body padded_frame joint _"]
 Mixed = Float[Tensor, "piece_body window token mixed_channel"]
@@ -62,14 +64,18 @@ class WindowOptions:
 
 
 class Gradients:
-    """What the windows add up, piece by piece."""
+    """What the windows add up."""
 
     def __init__(self, sweep: "WindowSweep", maps: Sequence[Maps], *, learns_graph: bool) -> None:
         self.key, *self.maps = (sweep.unreached(each) for each in (sweep.key, *maps))
         self.query, self.value, self.mapped = _three(self.maps, self.key)
         self.unseen = None if sweep.unseen is None else torch.zeros_like(sweep.unseen)
-        self.expand = None if sweep.expand is None else torch.zeros_like(sweep.expand)
+        self.expand = None if sweep.expand_turned is None else torch.zeros_like(sweep.expand_turned)
         self.graph = torch.zeros_like(sweep.bias) if learns_graph else None
+
+
+def _tokens(frames: Maps) -> Float[Tensor, "clip_body token _"]:
+    return frames.flatten(1, 2)
 
 
 def _three(maps: Sequence[Maps], key: Frames) -> tuple[Maps, Maps, Maps]:
@@ -114,9 +120,7 @@ def unseen_backward(found: Gradients, sweep: "WindowSweep", of_zero: Tensor | No
 
 
 class WindowSweep:
-    """All windows of all bodies, a piece at a time: some windows of one body, or all those of some bodies.
-
-    Windows are views of padded frames; those of several small bodies are copied together.
+    """All windows of all bodies, which are views of padded frames.
 
     Attributes:
         shape: bodies and windows.
@@ -135,6 +139,7 @@ class WindowSweep:
     ) -> None:
         self.padded, self.key = padded, padded[..., : options.widths[0]]
         self.expand, self.copies, self.options = expand, copies.to(padded.dtype), options
+        self.expand_turned = None if expand is None else expand.t().contiguous()
         self.keys = aligned(options.tokens)
         masked = self.keys - options.tokens
         self.bias = F.pad(graph if options.inside else torch.zeros_like(graph), (0, masked), value=-torch.inf)
@@ -173,23 +178,19 @@ class WindowSweep:
         """Channels of what attention mixes: mapped values, or keys that are yet to expand."""
         return self.options.widths[1 if self.expand is None else 0]
 
-    def mix(self, mixed: Mixed, *, counts: bool) -> tuple[Tensor, Tensor] | None:
-        """Writes what BN is to see, once expanded; returns its mean and variance over all bodies of the batch, if it ``counts``."""
-        moments: Moments | None = None
-        for piece in self.pieces():
-            attention, place = self._attend(piece), mixed[piece]
-            if not counts:
-                attention.mix(place.flatten(0, 1))
-                continue
-            found = attention.mix().view(place.shape)
-            tokens = self._expanded(found)
-            moments = Moments(tokens[0, 0, 0].clone()) if moments is None else moments
-            if self.expand is None:
-                moments.add(tokens, self.copies[piece[0]], kept=place)
-            else:
-                place.copy_(found)
-                moments.add(tokens, self.copies[piece[0]])
-        return None if moments is None else Moments.joined(everyone(moments))
+    def mix(self, mixed: Mixed) -> None:
+        """Writes what attention mixes in each window."""
+        tell_multiplied(mixed, self._attending(mixed, 1, 1))
+        run(mixing_loops.mix, *self._attention(), mixed)
+
+    def mix_and_count(self, mixed: Mixed) -> tuple[Tensor, Tensor]:
+        """The same; returns mean and variance, over all bodies of the batch, of what BN is to see, once expanded."""
+        moments = Moments(mixed.new_zeros(self.options.widths[1]))
+        moments.rows = float(self.copies.sum()) * self.shape[1] * self.options.tokens
+        tell_multiplied(mixed, self._attending(mixed, 1, 1) + self._expansion(mixed))
+        counted = self.expand_turned, self.copies, moments.shift, moments.sums
+        run(mixing_loops.mix_and_count, *self._attention(), *counted, mixed, streams(mixed))
+        return Moments.joined(everyone(moments))
 
     def collapse(
         self,
@@ -199,10 +200,9 @@ class WindowSweep:
         collapsed: Float[Tensor, "clip_body window joint out"],
     ) -> None:
         """Writes the collapsed windows."""
-        for piece in self.pieces():
-            rows = collapsed[piece].flatten(0, 2)
-            active = self._activate(piece, self._expanded(mixed[piece]), affine).flatten(0, 2).flatten(1)
-            torch.mm(active, taps, out=rows)
+        tell_multiplied(mixed, 2 * collapsed.numel() * len(taps) + self._expansion(mixed))
+        seen = mixed, _tokens(self.value), Normed(affine.scale, affine.shift, affine.mean), self._windows(), self.expand_turned
+        run(window_loops.collapse, *seen, taps, self._window_memory(), collapsed.flatten(1, 2))
 
     def collapse_backward(
         self,
@@ -215,92 +215,58 @@ class WindowSweep:
         """Gradients of the normalised tokens and of the taps, and the sums that BN's needs. That of the values is added to those found."""
         of_normed, of_taps = mixed.new_empty(*mixed.shape[:3], self.options.widths[1]), torch.zeros_like(taps)
         sums = mixed.new_zeros((2, self.options.widths[1]), dtype=torch.float64)
-        for piece in self.pieces():
-            rows = of_collapsed[piece].flatten(0, 2)
-            tokens = self._expanded(mixed[piece])
-            active = self._activate(piece, tokens, affine)
-            of_taps.addmm_(active.flatten(0, 2).flatten(1).t(), rows)
-            of_active = scratch("of_active", active.shape, active)
-            torch.mm(rows, taps.t(), out=of_active.flatten(0, 2).flatten(1))
-            written = found.value[piece[0]], sums, of_normed[piece], streams(of_normed)
-            run(window_loops.activate_backward, of_active, active, tokens, affine.mean, *self._place(piece), *written)
+        seen = mixed, _tokens(self.value), Normed(affine.scale, affine.shift, affine.mean), self._windows(), self.expand_turned
+        written = _tokens(found.value), sums, of_taps, of_normed, streams(of_normed)
+        products = taps.t().contiguous(), self._window_memory()
+        tell_multiplied(mixed, 4 * of_collapsed.numel() * len(taps) + 2 * self._expansion(mixed))
+        run(window_loops.collapse_backward, of_collapsed.flatten(1, 2), *seen, *products, *written)
         return of_normed, of_taps, sums
 
     def mix_backward(self, mixed: Mixed, affine: Affine, moved: tuple[Tensor, Tensor], of_normed: Tokens, found: Gradients) -> None:
         """Adds the gradients of what the tokens were mixed of."""
-        for piece in self.pieces():
-            gradient = scratch("of_mixed", of_normed[piece].shape, mixed)
-            seen = of_normed[piece], self._expanded(mixed[piece]), self.copies[piece[0]]
-            run(window_loops.normalise_backward, *seen, *moved, affine.scale, gradient)
-            attention, gradient = self._attend(piece), gradient.flatten(0, 1)
-            if self.expand is not None:
-                assert found.expand is not None
-                found.expand.addmm_(gradient.flatten(0, 1).t(), mixed[piece].flatten(0, 2))
-                gradient = gradient @ self.expand
-            of_query, of_key, of_value, of_scores = attention.gradients(gradient, found.graph)
-            for frames, block in self._past_the_end(piece, of_scores):
-                assert found.unseen is not None
-                found.unseen[piece[0], frames] += block.sum(-1).unflatten(1, (-1, self.options.joints))
-            totals = [(found.query, of_query), (found.key, of_key)]
-            if self.expand is None:  # else keys are what is mixed
-                totals.append((found.mapped, of_value))
-            for total, part in totals:
-                tokens = part.unflatten(0, mixed[piece].shape[:2])
-                run(window_loops.add_back, tokens, *self._place(piece), self.options.window, total[piece[0]])
+        normalising = Normalising(*moved, affine.scale)
+        expand = self.expand_turned, self.expand
+        mapped = _tokens(found.mapped), found.graph, found.unseen, found.expand
+        totals = Totals(_tokens(found.query), _tokens(found.key), *mapped)
+        seen = of_normed, mixed, normalising, self.copies
+        tell_multiplied(mixed, self._attending(mixed, 3, 2) + 3 * self._expansion(mixed))
+        run(mixing_loops.mix_backward, *seen, *self._attention(), *expand, totals, self.mapped is self.key)
 
     def pieces(self) -> Iterator[Tile]:
-        """Bodies and windows of each piece."""
+        """Bodies and windows of pieces whose maps and tokens a cache holds: some windows of one body, or all those of some bodies."""
         return tiles(self.shape, tile_shape(self.shape, at_once(self.keys * max(self.keys, self.options.widths[1]))))
 
-    def _expanded(self, mixed: Mixed) -> Tokens:
-        """The tokens that BN sees; they are made of the fewer channels that were mixed whenever they are needed, and never kept."""
-        if self.expand is None:
-            return mixed
-        expanded = scratch("expanded", (*mixed.shape[:3], len(self.expand)), mixed)
-        torch.mm(mixed.flatten(0, 2), self.expand.t(), out=expanded.flatten(0, 2))
-        return expanded
-
-    def _attend(self, piece: Tile) -> AttentionPiece:
-        query = self._windows(self.query, piece, self.options.tokens).flatten(0, 1)
-        key = self._windows(self.key, piece, self.keys).flatten(0, 1)
-        mapped = key if self.mapped is self.key else self._windows(self.mapped, piece, self.keys).flatten(0, 1)
-        complete = partial(self._score_unseen, piece)
-        return AttentionPiece(query, key, mapped, bias=self.bias, graph=self.graph, complete=complete, width=self.options.width)
-
-    def _score_unseen(self, piece: Tile, scores: Float[Tensor, "item token key"]) -> None:
-        """Adds what the features as keys leave out, in windows that end past the clip."""
-        for frames, block in self._past_the_end(piece, scores):
-            assert self.unseen is not None
-            block += self.unseen[piece[0], frames].flatten(1)[..., None]
-
-    def _past_the_end(
-        self, piece: Tile, scores: Float[Tensor, "item token key"]
-    ) -> Iterator[tuple[slice, Float[Tensor, "piece_body seen_token unseen_token"]]]:
-        """Of each window that ends past the clip the frames that are seen, counted from the end, and their scores of those that are not."""
-        if self.unseen is None:
-            return
+    def _attention(self) -> tuple[Operands, Scoring, Windows, Memory]:
         options = self.options
-        start, stop, _ = piece[1].indices(self.shape[1])
-        by_window = scores.unflatten(0, (-1, stop - start))
-        first = (self.frames - options.window) // options.stride + 1
-        for window in range(max(start, first), stop):
-            seen = self.frames - window * options.stride
-            tokens = seen * options.joints
-            yield slice(-seen, None), by_window[:, window - start, :tokens, tokens : options.tokens]
+        operands = Operands(*map(_tokens, (self.query, self.key, self.mapped)))
+        scoring = Scoring(1 / math.sqrt(options.width), self.bias, self.graph, self.unseen)
+        of_window = {
+            "scores": (options.tokens, self.keys),
+            "of_scores": (options.tokens, self.keys),
+            "turned": (max(self.key.shape[-1], self.mapped.shape[-1]), self.keys),
+            "mixed": (options.tokens, self.mixed_channels),
+            "expanded": (options.tokens, options.widths[1]),
+        }
+        memory = Memory(*(scratch(f"{name} of a window", shape, self.padded) for name, shape in of_window.items()))
+        return operands, scoring, self._windows(), memory
 
-    def _activate(self, piece: Tile, tokens: Tokens, affine: Affine) -> Float[Tensor, "piece_body window joint window_frame channel"]:
-        """ReLU of the normalised tokens plus the values, the frames of a window beside each other, as the collapse takes them."""
-        active = scratch("active", (*tokens.shape[:2], self.options.joints, self.options.window, tokens.shape[-1]), tokens)
-        value = self.value[piece[0]]
-        run(window_loops.activate, tokens, value, *self._place(piece), affine.scale, affine.shift, active)
-        return active
+    def _attending(self, mixed: Mixed, scores: int, mixes: int) -> int:
+        """Operations of so many products of tokens and tokens by channels of keys, and by those of what is mixed."""
+        pairs = mixed[..., 0].numel() * self.options.tokens
+        return 2 * pairs * (scores * self.options.widths[0] + mixes * self.mixed_channels)
 
-    def _place(self, piece: Tile) -> tuple[int, int]:
-        """The first frame of a piece, and frames from one window to the next."""
-        return piece[1].start * self.options.stride, self.options.stride
+    def _expansion(self, mixed: Mixed) -> int:
+        return 0 if self.expand is None else 2 * mixed.numel() * len(self.expand)
 
-    def _windows(self, frames: Maps, piece: Tile, tokens: int) -> Tokens:
-        """So many tokens from the start of each window."""
-        bodies, windows = piece
-        unfolded = frames[bodies].flatten(1, 2).unfold(1, tokens, self.options.stride * self.options.joints)
-        return unfolded[:, windows].transpose(2, 3)
+    def _windows(self) -> Windows:
+        return Windows(self.options.stride, self.frames, self.options.joints)
+
+    def _window_memory(self) -> window_loops.Memory:
+        options = self.options
+        windows = max(1, window_loops.ROWS_AT_ONCE // options.joints)
+        of_windows = {
+            "active": (windows * options.joints, options.window * options.widths[1]),
+            "of_active": (windows * options.joints, options.window * options.widths[1]),
+            "expanded": (options.tokens, options.widths[1]),
+        }
+        return window_loops.Memory(*(scratch(f"{name} of windows", shape, self.padded) for name, shape in of_windows.items()))
