@@ -122,7 +122,7 @@ def mix_backward(of_normed, mixed, normalising, copies, operands, scoring, windo
     for body in range(bodies):
         for window in range(number):
             found = expand_tokens(mixed[body, window], expand, memory.expanded)
-            normalise_backward(of_normed[body, window], found, copies[body], normalising, memory.expanded)
+            _normalise_backward(of_normed[body, window], found, copies[body], normalising, memory.expanded)
             gradient = _expand_backward(memory.expanded, mixed[body, window], narrow, totals.expand, memory.mixed)
             start = window * windows.stride * windows.joints
             here = slice(start, start + tokens)
@@ -170,7 +170,7 @@ def _expand_backward(gradient, mixed, narrow, of_expand, of_mixed):
 
 @compiled
 @no_type_check
-def normalise_backward(of_normed, tokens, copies, normalising, of_tokens):
+def _normalise_backward(of_normed, tokens, copies, normalising, of_tokens):
     """Writes the gradient of the tokens before the BN; the means ask for the number of a body's copies."""
     offset, factor, scale = normalising.offset, normalising.factor, normalising.scale
     for token in range(len(tokens)):

@@ -28,7 +28,7 @@ Bodies = Float[Tensor, "clip_body frame joint channel"]
 Outputs = Float[Tensor, "clip_body out"]
 Work = Callable[[Bodies, SharedBodies], Outputs]
 
-LEAST_WORK = 1.5e10
+LEAST_WORK = 2e9
 """Joints of frames times weights that are worth a thread; with less, what Python says to each thread takes longer."""
 
 MOST_THREADS = 8
