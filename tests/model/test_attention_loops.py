@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from amanet.compiled import Kernel
-from amanet.model import Network, NetworkConfig
+from amanet.model import Network, NetworkConfig, pieces
 from amanet.model.piecewise import attend_over_time
 from amanet.model.softmax_loops import correlate, correlate_backward
 from amanet.skeleton import load_layout
@@ -21,6 +21,12 @@ def _kernels() -> None:
 
 def draw(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape)
+
+
+def poison() -> None:
+    """Writes NaN over all memory that is used again."""
+    for memory in vars(pieces._KEPT).values():
+        memory.fill_(torch.nan)
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -73,7 +79,10 @@ def test_joints_attend_over_time(kind: torch.dtype, kept: int, frames: int, chan
         torch.from_numpy(draw(seed, 2, length, 3, channels)).to(kind).requires_grad_()
         for seed, length in ((0, kept), (1, frames), (2, kept))
     )
+    attend_over_time(query, features)
+    poison()
     found = attend_over_time(query, features)
+    poison()
     gradients = torch.autograd.grad(found, (query, features), behind)
     asked, keys = query.double().transpose(1, 2), features.double().transpose(1, 2)
     expected = (torch.softmax(asked @ keys.mT / channels**0.5, dim=-1) @ keys).transpose(1, 2)
