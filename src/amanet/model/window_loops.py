@@ -42,10 +42,7 @@ def collapse(mixed, value, normed, windows, expand, taps, memory, collapsed):
     for body in range(bodies):
         for first in range(0, number, at_once):
             last = min(first + at_once, number)
-            for window in range(first, last):
-                tokens = expand_tokens(mixed[body, window], expand, memory.expanded)
-                _activate(tokens, value[body], window, windows, normed, memory.active, window - first)
-            rows = (last - first) * windows.joints
+            rows = _activate_some(mixed[body, first:last], value[body], first, windows, normed, expand, memory)
             multiply(memory.active[:rows], taps, collapsed[body, first * windows.joints : last * windows.joints], False)
 
 
@@ -63,10 +60,7 @@ def collapse_backward(
     for body in range(bodies):
         for first in range(0, number, at_once):
             last = min(first + at_once, number)
-            for window in range(first, last):
-                tokens = expand_tokens(mixed[body, window], expand, memory.expanded)
-                _activate(tokens, value[body], window, windows, normed, memory.active, window - first)
-            rows = (last - first) * windows.joints
+            rows = _activate_some(mixed[body, first:last], value[body], first, windows, normed, expand, memory)
             active, gradient = memory.active[:rows], of_collapsed[body, first * windows.joints : last * windows.joints]
             multiply(active.T, gradient, of_taps, True)
             multiply(gradient, taps_turned, memory.of_active[:rows], False)
@@ -74,6 +68,16 @@ def collapse_backward(
                 tokens = expand_tokens(mixed[body, window], expand, memory.expanded)
                 behind = of_normed[body, window]
                 _activate_backward(tokens, window, windows, normed, memory, window - first, of_value[body], sums, behind, streams)
+
+
+@compiled
+@no_type_check
+def _activate_some(mixed, value, first, windows, normed, expand, memory):
+    """Some windows as the convolution takes them; returns how many rows they are."""
+    for place in range(len(mixed)):
+        tokens = expand_tokens(mixed[place], expand, memory.expanded)
+        _activate(tokens, value, first + place, windows, normed, memory.active, place)
+    return len(mixed) * windows.joints
 
 
 @compiled
