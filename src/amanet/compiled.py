@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from ctypes import CFUNCTYPE, c_double, c_float, c_ssize_t, c_void_p
 from functools import partial
 from threading import Lock
 from typing import Any, ClassVar, no_type_check
@@ -33,7 +34,7 @@ def _kept(compiles: Callable[..., Callable[[Callable[..., Any]], Any]], loop: Ca
 
 
 class Kernel:
-    """A loop whose machine code there is once, for each kind of number, and which other loops call by its name.
+    """A loop whose machine code there is once, for each kind of number, and which other loops call by its name, or Python.
 
     The code of other functions numba puts into every loop that calls them. That takes a second each where there is much of it, and copies
     of one that ``reorders`` may round differently.
@@ -44,7 +45,7 @@ class Kernel:
         reorders: whether it may add up in another order than it is written in, the same each time.
     """
 
-    made: ClassVar[dict[str, Any]] = {}
+    made: ClassVar[dict[str, tuple[Any, Callable[..., None]]]] = {}
     waiting: ClassVar[list["Kernel"]] = []
     lock: ClassVar[Lock] = Lock()
 
@@ -57,20 +58,28 @@ class Kernel:
         """Compiles all kernels, or finds them where they were kept; needed before any loop that calls one runs."""
         with cls.lock:
             while cls.waiting:
-                cls.waiting[-1]._make()
-                cls.waiting.pop()
+                cls.waiting[0]._make()
+                cls.waiting.pop(0)
 
     def _make(self) -> None:
-        for number in (types.float32, types.float64):
-            kinds = {POINTER: types.CPointer(number), NUMBER: number, WHOLE: types.intp}
-            signature = types.void(*(kinds[each.annotation] for each in inspect.signature(self.loop).parameters.values()))
-            options = {"fastmath": REORDERED} if self.reorders else {}
-            name = self._name(number)
-            self.made[name] = _kept(partial(cfunc, signature, **options), self.loop)
-            add_symbol(name, self.made[name].address)
+        arguments = [each.annotation for each in inspect.signature(self.loop).parameters.values()]
+        options = {"fastmath": REORDERED} if self.reorders else {}
+        for number, plain in ((types.float32, c_float), (types.float64, c_double)):
+            name, kinds = self._name(number), {POINTER: types.CPointer(number), NUMBER: number, WHOLE: types.intp}
+            code = _kept(partial(cfunc, types.void(*(kinds[each] for each in arguments)), **options), self.loop)
+            add_symbol(name, code.address)
+            seen = {POINTER: c_void_p, NUMBER: plain, WHOLE: c_ssize_t}
+            self.made[name] = code, CFUNCTYPE(None, *(seen[each] for each in arguments))(code.address)
 
-    def _name(self, number: types.Float) -> str:
+    def _name(self, number: types.Float | str) -> str:
         return f"{self.loop.__module__}.{self.loop.__name__}.{number}"
+
+    def run(self, number: str, *arguments: int) -> None:
+        """Runs a loop of no other numbers than whole ones from Python, while other threads run too; pointers are addresses."""
+        if self.waiting:
+            self.make_all()
+        _, code = self.made[self._name(number)]
+        code(*arguments)
 
     def caller(self) -> Callable[..., None]:
         """What a loop calls, with the arguments in a tuple."""

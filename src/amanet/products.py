@@ -1,8 +1,8 @@
-"""Matrix products in loops that numba compiles, of matrices that lie in the core's own cache.
+"""Matrix products of our own, called from loops that numba compiles, and large ones from Python.
 
 A tile of the result stays in the vector registers while its operands are read where they lie, so a loop goes from one product to the next
 without leaving the cache. A library of matrix products is asked from Python, for many windows of joints at once, which the cache does not
-hold; there half of the time goes to memory.
+hold; there half of the time goes to memory. Large products are cut into parts that it holds.
 """
 
 import platform
@@ -23,6 +23,9 @@ MANY_REGISTERS = bool(_HAS.get("avx512f")) or platform.machine().lower() in {"aa
 
 MOST_VECTORS = 5 if MANY_REGISTERS else 3
 """Vectors beside each other in a tile."""
+
+ROWS_AT_ONCE, DEPTH_AT_ONCE = 500, 64
+"""Rows and depth of the parts of a large product: ``out`` stays in the core's second cache, and a stripe of ``right`` in its first."""
 
 TILE_ROWS = [10, 10, 5, 5, 5] if MANY_REGISTERS else [10, 5, 4, 2, 2]
 """Rows of a tile of 1, 2, ... vectors: enough that a core need not wait for a sum before it adds to the next, and few enough that all sums
@@ -89,6 +92,9 @@ def _multiply(
     if columns - column >= lanes // 2:
         _stripe(1, 2, left, right, out, column, rows, depth, adds)
         column += lanes // 2
+    if columns - column >= lanes // 4 > 0:
+        _stripe(1, 4, left, right, out, column, rows, depth, adds)
+        column += lanes // 4
     while column < columns:
         _stripe(1, 0, left, right, out, column, rows, depth, adds)
         column += 1
@@ -110,6 +116,41 @@ def _turn(rows: POINTER, row_stride: WHOLE, turned: POINTER, turned_stride: WHOL
 _call_multiply, _call_turn = (Kernel(loop).caller() for loop in (_multiply, _turn))
 
 
+@no_type_check
+def _multiply_large(
+    left: POINTER,
+    left_row: WHOLE,
+    left_depth: WHOLE,
+    right: POINTER,
+    right_row: WHOLE,
+    out: POINTER,
+    out_row: WHOLE,
+    rows: WHOLE,
+    depth: WHOLE,
+    columns: WHOLE,
+    adds: WHOLE,
+):
+    """Part by part; what parts of the depth give is added up, which keeps more digits than one long sum."""
+    for row in range(0, rows, ROWS_AT_ONCE):
+        some = min(ROWS_AT_ONCE, rows - row)
+        outs = _behind(out, row * out_row), out_row
+        for first in range(0, max(depth, 1), DEPTH_AT_ONCE):
+            lefts = _behind(left, row * left_row + first * left_depth), left_row, left_depth
+            part = some, min(DEPTH_AT_ONCE, depth - first), columns, int(adds or first > 0)
+            _call_multiply((*lefts, _behind(right, first * right_row), right_row, *outs, *part))
+
+
+multiply_large = Kernel(_multiply_large)
+"""The same as :func:`multiply`, of operands in memory: addresses, and strides in numbers."""
+
+
+@intrinsic
+@no_type_check
+def _behind(typing, place, numbers):
+    """The address so many numbers behind another."""
+    return place(place, types.intp), lambda context, builder, signature, arguments: builder.gep(arguments[0], [arguments[1]])
+
+
 @intrinsic
 @no_type_check
 def _lanes(typing, place):
@@ -121,9 +162,9 @@ def _lanes(typing, place):
 @intrinsic(prefer_literal=True)
 @no_type_check
 def _stripe(typing, vectors, part, left, right, out, column, rows, depth, adds):
-    """Some columns of a product: as many vectors, of whole or half registers, or of one number where ``part`` is 0."""
+    """Some columns of a product: as many vectors, of whole registers or such a part of one, or of one number where ``part`` is 0."""
     number, wide = right[0].dtype, vectors.literal_value
-    lanes = VECTOR_BYTES * 8 // number.bitwidth // part.literal_value if part.literal_value else 1
+    lanes = max(1, VECTOR_BYTES * 8 // number.bitwidth // part.literal_value) if part.literal_value else 1
 
     def generate(context, builder, signature, arguments):
         (left, left_row, left_depth), (right, right_row), (out, out_row) = (cgutils.unpack_tuple(builder, each) for each in arguments[2:5])
@@ -157,21 +198,22 @@ class _Tile:
         lefts = [self._row(left, left_row, row) for row in range(self.rows)]
         outs = [vector for row in range(self.rows) for vector in self._vectors(self._row(out, out_row, row))]
         sums = [cgutils.alloca_once(builder, self.kind) for _ in outs]
-        with builder.if_else(builder.icmp_signed("!=", adds, adds.type(0))) as (continues, begins):
-            with continues:
-                for place, vector in zip(sums, outs, strict=True):
-                    builder.store(builder.load(vector, align=self.bytes), place)
-            with begins:
-                for place in sums:
-                    builder.store(self._spread(self._number(0.0)), place)
+        for place in sums:
+            builder.store(self._spread(self._number(0.0)), place)
         with cgutils.for_range(builder, depth) as loop:
             vectors = [builder.load(each, align=self.bytes) for each in self._vectors(self._row(right, right_row, loop.index))]
             factors = [self._spread(builder.load(self._row(start, left_depth, loop.index))) for start in lefts]
             pairs = ((factor, vector) for factor in factors for vector in vectors)
             for (factor, vector), place in zip(pairs, sums, strict=True):
                 builder.store(builder.call(self.fused, [factor, vector, builder.load(place)]), place)
-        for place, vector in zip(sums, outs, strict=True):
-            builder.store(builder.load(place), vector, align=self.bytes)
+        with builder.if_else(builder.icmp_signed("!=", adds, adds.type(0))) as (continues, begins):
+            for branch, total in (continues, self._add), (begins, lambda found, _: found):
+                with branch:
+                    for place, vector in zip(sums, outs, strict=True):
+                        builder.store(total(builder.load(place), vector), vector, align=self.bytes)
+
+    def _add(self, found, vector):
+        return self.builder.fadd(found, self.builder.load(vector, align=self.bytes))
 
     def _number(self, value):
         return (self.kind if self.lanes == 1 else self.kind.element)(value)

@@ -30,6 +30,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from amanet.model import frame_loops
+from amanet.model.linear import multiply
 from amanet.model.loops import run, streams
 from amanet.model.pieces import Frames, Tile, at_once, scratch, tile_shape, tiles
 
@@ -67,7 +68,7 @@ class _ConvolveFrames(torch.autograd.Function):
             found = _spectrum("found", convolved, piece)
             for place, turn in enumerate(turns):
                 seen = _spread("seen", features, _OF_FRAMES, _first(taps, place), piece)
-                torch.baddbmm(found.flatten(1, 3), seen, turn, beta=min(place, 1), out=found.flatten(1, 3))
+                _multiply_rows(seen, turn, found.flatten(1, 3), adds=place > 0)
             _gather(found, _TO_FRAMES, 0, piece, convolved, streamed=True)
         return convolved
 
@@ -84,11 +85,19 @@ class _ConvolveFrames(torch.autograd.Function):
             of_seen = _spectrum("of_seen", features, piece)
             for place, (turn, of_turn) in enumerate(zip(turns, of_turns, strict=True)):
                 seen = _spread("seen", features, _OF_FRAMES, _first(taps, place), piece)
-                of_turn.baddbmm_(seen.transpose(1, 2), of_found)
-                torch.bmm(of_found, turn.transpose(1, 2), out=of_seen.flatten(1, 3))
+                _multiply_rows(seen.transpose(1, 2), of_found, of_turn, adds=True)
+                _multiply_rows(of_found, turn.transpose(1, 2), of_seen.flatten(1, 3))
                 _gather(of_seen, _OF_FRAMES.t(), _first(taps, place), piece, of_features, reached=len(turns) > 1)
         of_taps = (_OF_TAPS.t().to(taps.dtype) @ of_turns.flatten(2)).flatten(0, 1)[: len(taps)].view(taps.shape)
         return of_features, of_taps
+
+
+def _multiply_rows(
+    left: Float[Tensor, "row item depth"], right: Float[Tensor, "row depth out"], out: Float[Tensor, "row item out"], *, adds: bool = False
+) -> None:
+    """The product of each row of two spectra."""
+    for operands in zip(left, right, out, strict=True):
+        multiply(*operands, adds=adds)
 
 
 def _turns(taps: Float[Tensor, "tap channel out"]) -> Float[Tensor, "turn row channel out"]:

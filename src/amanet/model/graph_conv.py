@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from amanet.model.attention import Features, Mapped
+from amanet.model.linear import linear
 from amanet.model.normalisation import BatchNorm
 from amanet.model.windows import windows
 from amanet.skeleton import SkeletonLayout
@@ -71,7 +71,7 @@ class GraphConv(nn.Module):
             return self.theta(mixed.unflatten(2, (-1, scales)).flatten(3))
         # Theta acts on a frame once, however many windows it is in.
         by_scale = self.theta.weight.unflatten(1, (scales, in_channels)).transpose(0, 1).flatten(0, 1)
-        tokens = self._windows(F.linear(features, by_scale))
+        tokens = self._windows(linear(features, by_scale))
         mixed = mix_nodes(graph.permute(1, 2, 0).flatten(1), tokens.unflatten(3, (scales, -1)).flatten(2, 3))
         return mixed + self.theta.bias
 

@@ -15,6 +15,7 @@ from torch.distributed import ReduceOp, all_reduce, is_available, is_initialized
 from torch.nn import functional as F
 
 from amanet.model.affine import Affine
+from amanet.model.linear import linear
 from amanet.model.normed_sum import finish, joins_what_follows, normalise, normalise_by, sweeps_once, sweeps_over
 from amanet.model.shared_bodies import SharedBodies, all_bodies
 from amanet.model.side_by_side import leads
@@ -212,8 +213,8 @@ def map_and_normalise(
     """A linear map, BN, and what follows it."""
     if norm.folds(features):
         folded, shift = norm.fold(weight, bias)
-        return finish(F.linear(features, folded), residual, activates=activates, shift=shift)
-    return norm(F.linear(features, weight), residual, activates=activates, missing=bias)
+        return finish(linear(features, folded), residual, activates=activates, shift=shift)
+    return norm(linear(features, weight), residual, activates=activates, missing=bias)
 
 
 class _SumOverProcesses(torch.autograd.Function):

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from amanet.model import joint_loops
 from amanet.model.joint_loops import Memory
+from amanet.model.linear import multiply
 from amanet.model.loops import run, tell_multiplied
 from amanet.model.normed_sum import finish
 from amanet.model.pieces import Frames, Tile, aligned, at_once, scratch, tile_shape, tiles
@@ -43,12 +44,13 @@ def evaluate_over_time(
     for piece in tiles((bodies, joints), tile_shape((bodies, joints), at_once(frames * max(output.shape[1], channels, out)))):
         place, seen = _by_joint(output, piece), features[piece[0], :, piece[1]]
         kept = scratch("kept", (*place.shape[:3], channels), features).copy_(seen.transpose(1, 2)[:, :, ::stride]).flatten(0, 2)
-        asked = torch.addmm(bias, kept, weight.t(), out=scratch("asked", kept.shape, features)).view(*place.shape[:3], channels)
+        asked = scratch("asked", kept.shape, features).copy_(bias.expand(kept.shape))
+        asked = multiply(kept, weight.t(), asked, adds=True).view(*place.shape[:3], channels)
         mixed = scratch("mixed", asked.shape, features)
         _mix(asked.transpose(1, 2), seen, mixed.transpose(1, 2))
-        found = torch.mm(mixed.flatten(0, 2), mapping.t(), out=scratch("found", (len(kept), out), features))
+        found = multiply(mixed.flatten(0, 2), mapping.t(), scratch("found", (len(kept), out), features))
         if residual is not None:
-            torch.addmm(found, kept, residual.t(), out=found)
+            multiply(kept, residual.t(), found, adds=True)
         place.copy_(finish(found, kept if residual is None else None, activates=True, shift=shift).view(place.shape))
     return output
 

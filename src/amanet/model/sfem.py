@@ -3,7 +3,6 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from amanet.model.attention import (
     Features,
@@ -21,6 +20,7 @@ from amanet.model.attention import (
     split_map,
     with_ones,
 )
+from amanet.model.linear import linear
 from amanet.model.normalisation import BatchNorm
 from amanet.model.normed_sum import finish
 from amanet.skeleton import SkeletonLayout
@@ -83,7 +83,7 @@ class SFEM(nn.Module):
         if folds:  # correlations that sum to one pass on what is added to every value
             theta, shift = self.norm.fold(theta)
             shift, bias = shift + theta @ bias + bias, torch.zeros_like(bias)
-        value = F.linear(features, weight, None if folds else bias)
+        value = linear(features, weight, None if folds else bias)
         widens = self.widths[2] > self.widths[0] and self.heads == 1
         mixed = self._mix_and_map(features, (theta @ weight, theta @ bias)) if widens else self._map_and_mix(features, value, theta)
         return finish(mixed, value, activates=True, shift=shift) if folds else self.norm(mixed, value, activates=True)
@@ -92,18 +92,18 @@ class SFEM(nn.Module):
         """(P V) Theta = P (V Theta) with one head; several mix V, and Theta maps what they join to."""
         query, key = self._query_and_key(features)
         if self.heads == 1:
-            return attend(query, key, F.linear(value, theta), self.weight * self.graph, self.joins)
+            return attend(query, key, linear(value, theta), self.weight * self.graph, self.joins)
         mixed = attend(query, key, split_heads(value, self.heads), self.weight * self.graph, self.joins)
-        return F.linear(join_heads(mixed, self.heads), theta)
+        return linear(join_heads(mixed, self.heads), theta)
 
     def _mix_and_map(self, features: Features, mapped: Map) -> Mapped:
         """(P (x W + b)) Theta = (P [x, 1]) ([W; b] Theta), the smaller work where V widens the features."""
         query, key, _ = (of_ones(each) for each in self._maps())
         beside = with_ones(features)
-        found = F.linear(beside, key.t() @ query)
+        found = linear(beside, key.t() @ query)
         beside = beside.to(found.dtype)
         mixed = attend(found, beside, beside, self.weight * self.graph, self.joins, width=len(query))
-        return F.linear(mixed, of_ones(mapped))
+        return linear(mixed, of_ones(mapped))
 
     def correlations(self, features: Features, weight: float | None = None) -> Float[Tensor, "clip_body group joint joint"]:
         """The fused correlation matrix of every frame (Fig. 8), one a head; ``weight`` stands in for alpha."""
@@ -113,8 +113,8 @@ class SFEM(nn.Module):
     def _query_and_key(self, features: Features) -> tuple[Tensor, Tensor]:
         query, key, _ = self._maps()
         if self.heads > 1:
-            return split_heads(F.linear(features, *query), self.heads), split_heads(F.linear(features, *key), self.heads)
-        found = F.linear(features, *query_features(query, key))
+            return split_heads(linear(features, *query), self.heads), split_heads(linear(features, *key), self.heads)
+        found = linear(features, *query_features(query, key))
         return found, features.to(found.dtype)
 
     def _maps(self) -> list[Map]:

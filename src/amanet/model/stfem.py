@@ -5,7 +5,6 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from amanet.model.attention import (
     Features,
@@ -24,6 +23,7 @@ from amanet.model.attention import (
     with_ones,
     works_in_pieces,
 )
+from amanet.model.linear import linear
 from amanet.model.mixed_windows import mix_windows
 from amanet.model.normalisation import BatchNorm
 from amanet.model.normed_sum import finish
@@ -138,14 +138,14 @@ class STFEM(nn.Module):
         beside = with_ones(features, past=self.window - 1)
         theta = self.theta.weight
         if self._widens():
-            found = F.linear(beside, key.t() @ query)
+            found = linear(beside, key.t() @ query)
             keys = beside.to(found.dtype)
-            mixed = F.linear(self._attend(found, keys, keys), theta @ value)
+            mixed = linear(self._attend(found, keys, keys), theta @ value)
         elif self.heads == 1:
-            mixed = self._attend(*(F.linear(beside, each) for each in (query, key, theta @ value)))
+            mixed = self._attend(*(linear(beside, each) for each in (query, key, theta @ value)))
         else:
-            mixed = F.linear(self._attend(*(F.linear(beside, each) for each in (query, key, value))), theta)
-        tokens = self.norm(mixed, self._windows(F.linear(beside, value)), activates=True)
+            mixed = linear(self._attend(*(linear(beside, each) for each in (query, key, value))), theta)
+        tokens = self.norm(mixed, self._windows(linear(beside, value)), activates=True)
         image = tokens.unflatten(2, (self.window, -1)).flatten(1, 2).permute(0, 3, 1, 2)
         return self.collapse(image).permute(0, 2, 3, 1)
 
@@ -157,7 +157,7 @@ class STFEM(nn.Module):
     def correlations(self, features: Features, weight: float | None = None) -> Float[Tensor, "clip_body group token token"]:
         """The fused correlation matrix of every window, one a head; ``weight`` stands in for beta."""
         beside = with_ones(features, past=self.window - 1)
-        query, key = (F.linear(beside, of_ones(each)) for each in self._maps()[:2])
+        query, key = (linear(beside, of_ones(each)) for each in self._maps()[:2])
         query, key = (split_heads(self._windows(each), self.heads) for each in (query, key))
         return correlate(query, key, (self.weight if weight is None else weight) * self.graph, self.joins)
 

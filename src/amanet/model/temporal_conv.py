@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from amanet.errors import ExperimentError
 from amanet.model.attention import Features, Mapped, kept_frames
+from amanet.model.linear import linear
 from amanet.model.normalisation import BatchNorm, NormedLinear, map_and_normalise
 
 DILATIONS = (1, 2, 3, 4)
@@ -54,7 +55,7 @@ class MSTCN(nn.Module):
             for conv, part in zip(convolutions, parts, strict=True)
         ]
         branches.append(F.max_pool2d(pooled, (3, 1), stride=(self.stride, 1), padding=(1, 0)))
-        joined = torch.cat([*(each.permute(0, 2, 3, 1) for each in branches), F.linear(kept, self.skip.weight)], dim=-1)
+        joined = torch.cat([*(each.permute(0, 2, 3, 1) for each in branches), linear(kept, self.skip.weight)], dim=-1)
         biases = torch.cat(
             [*(conv.bias for conv in convolutions if conv.bias is not None), torch.zeros_like(self.skip.bias), self.skip.bias]
         )

@@ -20,6 +20,7 @@ from amanet.model.attention import (
     works_in_pieces,
 )
 from amanet.model.frame_convolution import convolve_frames
+from amanet.model.linear import linear
 from amanet.model.normalisation import BatchNorm, NormedLinear, map_and_normalise
 from amanet.model.normed_sum import finish
 from amanet.model.piecewise import attend_over_time, evaluate_over_time
@@ -105,7 +106,7 @@ class FrameFeatures(nn.Module):
 
     def _query(self, features: Features) -> Features:
         query, key, _ = self._maps()
-        return F.linear(features, *query_features(query, key))
+        return linear(features, *query_features(query, key))
 
     def _cut(self, frames: Features) -> Float[Tensor, "clip_body group group_frame vector"]:
         missing = self._missing(frames)
@@ -198,7 +199,7 @@ class JointFeatures(nn.Module):
 
     def _query(self, kept: Features) -> Features:
         query, key, _ = self._maps()
-        return F.linear(kept, *query_features(query, key))
+        return linear(kept, *query_features(query, key))
 
     def _maps(self) -> list[Map]:
         channels = self.query.in_features

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from amanet.model import mixing_loops, window_loops
 from amanet.model.affine import Affine, Copies
+from amanet.model.linear import multiply
 from amanet.model.loops import run, streams, tell_multiplied
 from amanet.model.mixing_loops import Memory, Normalising, Operands, Scoring, Totals, Windows
 from amanet.model.norm_loops import Moments
@@ -98,7 +99,7 @@ def pad(features: Frames, weight: Tensor, options: WindowOptions) -> Maps:
 def map_padded(padded: Frames, weight: Tensor, options: WindowOptions) -> list[Maps]:
     """Queries, values and mapped values, each in memory of its own."""
     rows, maps = padded.flatten(0, 2)[:, : options.filled], weight[:, : options.filled].split(options.widths)
-    return [torch.mm(rows, part.t()).view(*padded.shape[:3], -1) for part in maps]
+    return [multiply(rows, part.t(), rows.new_empty(len(rows), len(part))).view(*padded.shape[:3], -1) for part in maps]
 
 
 def map_backward(found: Gradients, sweep: "WindowSweep", weight: Tensor) -> Tensor:
@@ -106,8 +107,8 @@ def map_backward(found: Gradients, sweep: "WindowSweep", weight: Tensor) -> Tens
     of_weight, channels, widths = torch.empty_like(weight), found.key.shape[-1], sweep.options.widths
     for of_map, part, of_part in zip(found.maps, weight.split(widths), of_weight.split(widths), strict=True):
         rows = of_map.flatten(0, 2)
-        found.key.flatten(0, 2).addmm_(rows, part[:, :channels])
-        torch.mm(rows.t(), sweep.padded.flatten(0, 2), out=of_part)
+        multiply(rows, part[:, :channels], found.key.flatten(0, 2), adds=True)
+        multiply(rows.t(), sweep.padded.flatten(0, 2), of_part)
     return of_weight
 
 
