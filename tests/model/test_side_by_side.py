@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from amanet.model import BlockConfig, Network, NetworkConfig, side_by_side
 from amanet.model.normalisation import BatchNorm
+from amanet.model.threads import number_of_threads, pool
 from amanet.skeleton import load_layout
 
 LAYOUT = load_layout("sbu15")
@@ -110,19 +111,19 @@ def test_the_work_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threading.current_thread().name not in seen
 
 
-def test_threads_that_have_no_body_divide_the_operations_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_have_no_body_help_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(side_by_side, "MOST_THREADS", 2)
-    seen: list[int] = []
+    seen: list[tuple[int, int]] = []
     whole = Network._pool_together
 
     def watch(self: Network, features: Tensor, shared: object) -> Tensor:
-        seen.append(torch.get_num_threads())
+        seen.append((torch.get_num_threads(), number_of_threads()))
         return whole(self, features, shared)  # pyright: ignore[reportArgumentType]
 
     expected = step(make(), 1)
     monkeypatch.setattr(Network, "_pool_together", watch)
     assert_same(step(make(), 5), expected)
-    assert seen == [2, 2]
+    assert seen == [(1, 2), (1, 2)]
 
 
 def test_a_small_network_stays_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,6 +261,6 @@ def test_a_fork_starts_its_own_threads() -> None:
     step(make(), 2)
     child = os.fork()
     if not child:
-        os._exit(side_by_side._pool.cache_info().currsize)
+        os._exit(pool.cache_info().currsize)
     assert os.waitpid(child, 0)[1] == 0
-    assert side_by_side._pool.cache_info().currsize
+    assert pool.cache_info().currsize

@@ -19,7 +19,6 @@ symbol      meaning                                                     here
 In float32 the result is rounded to 7e-7 of its size, where the sum of five products is to 1e-7.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,8 @@ from torch.nn import functional as F
 from amanet.model import frame_loops
 from amanet.model.linear import multiply
 from amanet.model.loops import run, streams
-from amanet.model.pieces import Frames, Tile, at_once, scratch, tile_shape, tiles
+from amanet.model.pieces import Frames, Tile, scratch, tiles
+from amanet.model.threads import divide, number_of_threads
 
 ROWS, TAPS, OUTPUTS = 8, 5, 4
 """Rows of a tile's spectrum, taps of one turn, and frames that a tile gives."""
@@ -64,12 +64,15 @@ class _ConvolveFrames(torch.autograd.Function):
         ctx.save_for_backward(features, taps)
         turns = _turns(taps)
         convolved = features.new_empty(*features.shape[:3], taps.shape[2])
-        for piece in _pieces(features, taps):
+
+        def convolve(piece: Tile) -> None:
             found = _spectrum("found", convolved, piece)
             for place, turn in enumerate(turns):
                 seen = _spread("seen", features, _OF_FRAMES, _first(taps, place), piece)
                 _multiply_rows(seen, turn, found.flatten(1, 3), adds=place > 0)
             _gather(found, _TO_FRAMES, 0, piece, convolved, streamed=True)
+
+        divide(convolve, _pieces(features, taps, among=number_of_threads()))
         return convolved
 
     @staticmethod
@@ -111,11 +114,11 @@ def _first(taps: Tensor, turn: int) -> int:
     return turn * TAPS - (len(taps) - 1) // 2
 
 
-def _pieces(features: Frames, taps: Tensor) -> Iterator[Tile]:
-    """Bodies and tiles of every piece."""
+def _pieces(features: Frames, taps: Tensor, *, among: int = 1) -> list[Tile]:
+    """Bodies and tiles of every piece, at least one for each of so many threads."""
     bodies, frames, joints, _ = features.shape
     shape = bodies, -(-frames // OUTPUTS)
-    return tiles(shape, tile_shape(shape, at_once(ROWS * joints * max(taps.shape[1:]))))
+    return tiles(shape, ROWS * joints * max(taps.shape[1:]), among=among)
 
 
 def _spectrum(name: str, frames: Frames, piece: Tile) -> Float[Tensor, "row piece_body tile joint channel"]:

@@ -15,10 +15,15 @@ from torch.nn import functional as F
 
 from amanet.model.attention import works_in_pieces
 from amanet.model.loops import tell_multiplied
+from amanet.model.pieces import shares
+from amanet.model.threads import divide
 from amanet.products import multiply_large
 
 KINDS = {torch.float32: "float32", torch.float64: "float64"}
 """Numbers that there are products of, by the names that compiled loops have for them."""
+
+LEAST_DIVIDED = 5e7
+"""Operations of a product that are worth more than one thread."""
 
 OURS_ARE_FASTER = get_host_cpu_name().startswith("znver")
 """Whether this is one of AMD's processors (Zen)."""
@@ -30,7 +35,7 @@ def linear(
     bias: Float[Tensor, " mapped_channel"] | None = None,
 ) -> Float[Tensor, "*rows mapped_channel"]:
     """``features @ weight.T + bias``"""
-    if OURS_ARE_FASTER and works_in_pieces(features) and weight.dtype == features.dtype:
+    if works_in_pieces(features) and weight.dtype == features.dtype:
         return _Linear.apply(features, weight, bias)  # pyright: ignore[reportReturnType]
     return F.linear(features, weight, bias)
 
@@ -74,10 +79,19 @@ def multiply(
         raise ValueError(f"a product wants (row, depth), (depth, column) and (row, column) in float32 or float64, got {shapes}")
     if columns > 1 and out.stride(1) != 1:
         raise ValueError(f"a product wants to write contiguous rows, got strides {out.stride()}")
-    if not OURS_ARE_FASTER:
-        return out.addmm_(left, right) if adds else torch.mm(left, right, out=out)
-    right = right if right.stride(1) == 1 else right.contiguous()
-    tell_multiplied(out, 2 * rows * depth * columns)
-    operands = left.data_ptr(), *left.stride(), right.data_ptr(), right.stride(0), out.data_ptr(), out.stride(0)
-    multiply_large.run(KINDS[out.dtype], *operands, rows, depth, columns, adds)
+    right = right.contiguous() if OURS_ARE_FASTER and right.stride(1) != 1 else right
+    parts = shares(rows) if 2 * rows * depth * columns >= LEAST_DIVIDED else [slice(rows)]
+    divide(lambda part: _multiply(left[part], right, out[part], adds), parts)
     return out
+
+
+def _multiply(left: Tensor, right: Tensor, out: Tensor, adds: bool) -> None:
+    (rows, depth), columns = left.shape, right.shape[1]
+    if OURS_ARE_FASTER:
+        tell_multiplied(out, 2 * rows * depth * columns)
+        operands = left.data_ptr(), *left.stride(), right.data_ptr(), right.stride(0), out.data_ptr(), out.stride(0)
+        multiply_large.run(KINDS[out.dtype], *operands, rows, depth, columns, adds)
+    elif adds:
+        out.addmm_(left, right)
+    else:
+        torch.mm(left, right, out=out)

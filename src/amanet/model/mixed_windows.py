@@ -9,8 +9,9 @@ from torch.autograd.function import once_differentiable
 
 from amanet.model.affine import Affine, Copies
 from amanet.model.normalisation import BatchNorm, counted_bodies
-from amanet.model.pieces import Frames, scratch
+from amanet.model.pieces import Frames, Tile, scratch
 from amanet.model.side_by_side import add_up
+from amanet.model.threads import divide
 from amanet.model.window_sweep import Gradients, WindowOptions, WindowSweep, map_backward, map_padded, pad, unseen_backward
 
 
@@ -62,12 +63,15 @@ def _evaluate(
     """A piece goes from its linear maps to the collapsed windows, and none of what is between them is kept."""
     whole = WindowSweep(pad(features, weight, options), of_zero, expand, graph, copies, options)
     collapsed = features.new_empty(*whole.shape, options.joints, taps.shape[-1])
-    for piece in whole.pieces():
+
+    def evaluate(piece: Tile) -> None:
         sweep = whole.only(piece)
         sweep.over(map_padded(sweep.padded, weight, options))
         mixed = scratch("tokens", (*sweep.shape, options.tokens, sweep.mixed_channels), features)
         sweep.mix(mixed)
         sweep.collapse(mixed, affine, taps, collapsed[piece])
+
+    divide(evaluate, whole.pieces())
     return collapsed
 
 

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from amanet.model.threads import number_of_threads
+
 NUMBERS_AT_ONCE = 1 << 20
 """Numbers in the largest tensor of a piece: 4 MB of float32."""
 
@@ -29,17 +31,20 @@ def cut(items: int, at_once: int) -> Iterator[slice]:
     return (slice(start, min(start + at_once, items)) for start in range(0, items, at_once))
 
 
-def tile_shape(items: tuple[int, int], at_once: int) -> tuple[int, int]:
-    """Bodies of a piece and items of each: some items of one body, or all items of some bodies."""
+def shares(items: int) -> list[slice]:
+    """Of so many items, for the threads that this one has."""
+    return list(cut(items, max(1, -(-items // number_of_threads()))))
+
+
+def tiles(items: tuple[int, int], numbers: int, *, among: int = 1) -> list[Tile]:
+    """Pieces of bodies and their items, of so many numbers each: some items of one body, or all items of some bodies.
+
+    There are enough of them for so many threads to have one.
+    """
     bodies, each = items
-    return min(bodies, max(1, at_once // each)), min(at_once, each)
-
-
-def tiles(items: tuple[int, int], shape: tuple[int, int]) -> Iterator[Tile]:
-    """The pieces of the shape that :func:`tile_shape` gives."""
-    for bodies in cut(items[0], shape[0]):
-        for some in cut(items[1], shape[1]):
-            yield bodies, some
+    some = min(at_once(numbers), -(-bodies * each // among))
+    shape = min(bodies, max(1, some // each)), min(some, each)
+    return [(body, item) for body in cut(bodies, shape[0]) for item in cut(each, shape[1])]
 
 
 def aligned(keys: int) -> int:

@@ -16,7 +16,8 @@ from amanet.model.joint_loops import Memory
 from amanet.model.linear import multiply
 from amanet.model.loops import run, tell_multiplied
 from amanet.model.normed_sum import finish
-from amanet.model.pieces import Frames, Tile, aligned, at_once, scratch, tile_shape, tiles
+from amanet.model.pieces import Frames, Tile, aligned, scratch, shares, tiles
+from amanet.model.threads import divide, number_of_threads
 
 KeptFrames = Float[Tensor, "clip_body kept_frame joint channel"]
 
@@ -41,7 +42,8 @@ def evaluate_over_time(
     bodies, frames, joints, channels = features.shape
     out = len(mapping)
     output = features.new_empty(bodies, -(-frames // stride), joints, out)
-    for piece in tiles((bodies, joints), tile_shape((bodies, joints), at_once(frames * max(output.shape[1], channels, out)))):
+
+    def evaluate(piece: Tile) -> None:
         place, seen = _by_joint(output, piece), features[piece[0], :, piece[1]]
         kept = scratch("kept", (*place.shape[:3], channels), features).copy_(seen.transpose(1, 2)[:, :, ::stride]).flatten(0, 2)
         asked = scratch("asked", kept.shape, features).copy_(bias.expand(kept.shape))
@@ -52,6 +54,8 @@ def evaluate_over_time(
         if residual is not None:
             multiply(kept, residual.t(), found, adds=True)
         place.copy_(finish(found, kept if residual is None else None, activates=True, shift=shift).view(place.shape))
+
+    divide(evaluate, tiles((bodies, joints), frames * max(output.shape[1], channels, out), among=number_of_threads()))
     return output
 
 
@@ -70,13 +74,22 @@ class _TimeAttention(torch.autograd.Function):
         query, features = ctx.saved_tensors
         found = tuple(torch.empty_like(each, memory_format=torch.contiguous_format) for each in (query, features))
         tell_multiplied(query, 5 * _product(query, features))
-        run(joint_loops.mix_backward, gradient, query, features, *_attention(query, features), *found)
+
+        def mix_backward(some: slice) -> None:
+            seen = [each[:, :, some] for each in (gradient, query, features)]
+            run(joint_loops.mix_backward, *seen, *_attention(query, features), *(each[:, :, some] for each in found))
+
+        divide(mix_backward, shares(query.shape[2]))
         return found
 
 
 def _mix(query: KeptFrames, features: Frames, mixed: KeptFrames) -> None:
     tell_multiplied(query, 2 * _product(query, features))
-    run(joint_loops.mix, query, features, *_attention(query, features), mixed)
+
+    def mix(some: slice) -> None:
+        run(joint_loops.mix, query[:, :, some], features[:, :, some], *_attention(query, features), mixed[:, :, some])
+
+    divide(mix, shares(query.shape[2]))
 
 
 def _product(query: KeptFrames, features: Frames) -> int:

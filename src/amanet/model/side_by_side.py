@@ -1,16 +1,15 @@
 """The bodies of a batch side by side on a CPU: each of PyTorch's threads takes some of them through the network by itself.
 
 PyTorch's threads by themselves divide every single operation, wait for each other after it, and take from each other's caches what the
-next one needs. Here they meet only where BN asks for the moments of all bodies.
+next one needs. Here they meet only where BN asks for the moments of all bodies. Where there are more threads than bodies, the others help
+with parts of a body's work (:mod:`amanet.model.threads`).
 """
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextvars import ContextVar, copy_context
-from functools import lru_cache
+from concurrent.futures import wait
+from contextvars import ContextVar
 from itertools import pairwise
-from threading import Barrier, BrokenBarrierError, Lock
+from threading import Barrier, BrokenBarrierError
 from typing import Any, TypeVar
 
 import torch
@@ -22,6 +21,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from amanet.model.shared_bodies import SharedBodies
+from amanet.model.threads import helped_by, pool
 
 Found = TypeVar("Found")
 Bodies = Float[Tensor, "clip_body frame joint channel"]
@@ -32,7 +32,7 @@ LEAST_WORK = 2e9
 """Joints of frames times weights that are worth a thread; with less, what Python says to each thread takes longer."""
 
 MOST_THREADS = 8
-"""Threads beside each other, as Python lets only one of them speak to PyTorch at a time; more cores divide their operations."""
+"""Threads beside each other, as Python lets only one of them speak to PyTorch at a time; more cores help them with parts."""
 
 
 class _Meeting:
@@ -82,7 +82,7 @@ def pays(network: nn.Module, features: Bodies) -> bool:
     """Whether the bodies are best taken apart: on a CPU, with enough to do, where nobody listens to modules, weights or operations."""
     if features.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return False
-    if _threads(network, features) < 2 or _somebody_listens():
+    if torch.get_num_threads() < 2 or _worth(network, features) < 2 or _somebody_listens():
         return False
     return not any(map(_has_listeners, network.modules())) and not any(each._backward_hooks for each in network.parameters())
 
@@ -142,14 +142,14 @@ class _Compute(torch.autograd.Function):
         return None, None, None, of_features, *of_parameters
 
 
-def _threads(network: nn.Module, features: Bodies) -> int:
-    work = features[..., 0].numel() * sum(each.numel() for each in network.parameters())
-    return min(torch.get_num_threads(), MOST_THREADS, len(features), int(work / LEAST_WORK))
+def _worth(network: nn.Module, features: Bodies) -> int:
+    """How many threads the work is worth."""
+    return int(features[..., 0].numel() * sum(each.numel() for each in network.parameters()) / LEAST_WORK)
 
 
 def _shares(network: nn.Module, features: Bodies) -> list[slice]:
     """The bodies of each thread."""
-    threads = _threads(network, features)
+    threads = min(torch.get_num_threads(), MOST_THREADS, len(features), _worth(network, features))
     return [slice(start, stop) for start, stop in pairwise(len(features) * place // threads for place in range(threads + 1))]
 
 
@@ -159,19 +159,20 @@ def _part(bodies: SharedBodies, share: slice) -> SharedBodies:
 
 def _at_once(run: Callable[[Any], Found], shares: Sequence[Any]) -> list[Found]:
     """What each thread's run returns. If one fails, so do those that wait for it, and its error is raised."""
-    meeting = _Meeting(len(shares))
-    inference, learns = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+    meeting, threads = _Meeting(len(shares)), torch.get_num_threads()
+    at_each = threads // len(shares)
+    helpers = pool("parts", threads - len(shares)) if at_each > 1 else None
 
     def take_part(place: int) -> Found:
         _SEAT.set(_Seat(meeting, place))
         try:
-            with torch.inference_mode(inference), torch.set_grad_enabled(learns):
+            with helped_by(helpers, at_each):
                 return run(shares[place])
         except BaseException:
             meeting.barrier.abort()
             raise
 
-    futures = _pool(len(shares), torch.get_num_threads()).start(take_part)
+    futures = pool("bodies", len(shares)).start(take_part, len(shares))
     try:
         wait(futures)
     except BaseException:  # Ctrl-C
@@ -181,35 +182,3 @@ def _at_once(run: Callable[[Any], Found], shares: Sequence[Any]) -> list[Found]:
     for error in sorted(errors, key=lambda error: isinstance(error, BrokenBarrierError)):
         raise error
     return [each.result() for each in futures]
-
-
-def _divide_by(threads: int) -> None:
-    """Lets PyTorch divide the operations of this thread by so many."""
-    torch.get_num_threads()  # the first question sets the number that other threads begin with
-    torch.set_num_threads(threads)
-
-
-class _Pool:
-    """Threads for so many shares, which have PyTorch's other threads between them."""
-
-    def __init__(self, shares: int, threads: int) -> None:
-        self.shares = shares
-        self.lock = Lock()
-        self.executor = ThreadPoolExecutor(shares, "amanet", initializer=_divide_by, initargs=(threads // shares,))
-        started = Barrier(shares)
-        wait([self.executor.submit(started.wait) for _ in range(shares)])
-        torch.set_num_threads(threads)  # a thread sets the number of threads yet to come, too, which are none of ours
-
-    def start(self, take_part: Callable[[int], Found]) -> list[Future[Found]]:
-        """All shares of a batch before any of another, as shares that wait for each other must not wait for a thread behind others."""
-        with self.lock:
-            return [self.executor.submit(copy_context().run, take_part, place) for place in range(self.shares)]
-
-
-@lru_cache(maxsize=4)
-def _pool(shares: int, threads: int) -> _Pool:
-    return _Pool(shares, threads)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork

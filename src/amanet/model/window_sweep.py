@@ -5,7 +5,7 @@ no (token, token) tensor of a whole batch.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -20,8 +20,9 @@ from amanet.model.linear import multiply
 from amanet.model.loops import run, streams, tell_multiplied
 from amanet.model.mixing_loops import Memory, Normalising, Operands, Scoring, Totals, Windows
 from amanet.model.norm_loops import Moments
-from amanet.model.pieces import Frames, Tile, aligned, at_once, scratch, tile_shape, tiles
+from amanet.model.pieces import Frames, Tile, aligned, scratch, tiles
 from amanet.model.side_by_side import everyone
+from amanet.model.threads import number_of_threads
 from amanet.model.window_loops import Normed
 
 Maps = Float[Tensor, "clip_body padded_frame joint _"]
@@ -233,9 +234,12 @@ class WindowSweep:
         tell_multiplied(mixed, self._attending(mixed, 3, 2) + 3 * self._expansion(mixed))
         run(mixing_loops.mix_backward, *seen, *self._attention(), *expand, totals, self.mapped is self.key)
 
-    def pieces(self) -> Iterator[Tile]:
-        """Bodies and windows of pieces whose maps and tokens a cache holds: some windows of one body, or all those of some bodies."""
-        return tiles(self.shape, tile_shape(self.shape, at_once(self.keys * max(self.keys, self.options.widths[1]))))
+    def pieces(self) -> list[Tile]:
+        """Bodies and windows of pieces whose maps and tokens a cache holds: some windows of one body, or all those of some bodies.
+
+        There are enough of them for all threads that this one may divide them among.
+        """
+        return tiles(self.shape, self.keys * max(self.keys, self.options.widths[1]), among=number_of_threads())
 
     def _attention(self) -> tuple[Operands, Scoring, Windows, Memory]:
         options = self.options

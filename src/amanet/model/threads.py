@@ -1,0 +1,96 @@
+"""Threads of a network on a CPU, and how one that has others to help it divides its work among them."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from functools import lru_cache
+from threading import Barrier, Lock
+from typing import Any, TypeVar
+
+import torch
+
+Part = TypeVar("Part")
+Found = TypeVar("Found")
+
+_HELP: ContextVar[tuple["Pool", int] | None] = ContextVar("help", default=None)
+
+
+class Pool:
+    """So many threads, each of which computes PyTorch's operations by itself: PyTorch's own helpers would spin where others compute."""
+
+    def __init__(self, number: int) -> None:
+        threads = torch.get_num_threads()
+        self.number = number
+        self.lock = Lock()
+        self.executor = ThreadPoolExecutor(number, "amanet", initializer=_divide_nothing)
+        started = Barrier(number)
+        wait([self.executor.submit(started.wait) for _ in range(number)])
+        torch.set_num_threads(threads)  # a thread sets the number of threads yet to come, too, which are none of ours
+
+    def start(self, work: Callable[[int], Found], times: int) -> list[Future[Found]]:
+        """The work at so many places, as the calling thread would do it: all of them before any of another caller's.
+
+        Those that wait for each other must not wait for a thread behind others.
+        """
+        inference, learns = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+
+        def run(place: int) -> Found:
+            with torch.inference_mode(inference), torch.set_grad_enabled(learns):
+                return work(place)
+
+        with self.lock:
+            return [self.executor.submit(copy_context().run, run, place) for place in range(times)]
+
+
+def _divide_nothing() -> None:
+    torch.get_num_threads()  # the first question sets the number that other threads begin with
+    torch.set_num_threads(1)
+
+
+@lru_cache(maxsize=8)
+def pool(purpose: str, number: int) -> Pool:
+    """So many threads for one purpose, started once."""
+    return Pool(number)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=pool.cache_clear)  # threads do not survive a fork
+
+
+@contextmanager
+def helped_by(helpers: Pool | None, number: int) -> Iterator[None]:
+    """Within it this thread divides its work by so many threads, itself and others of the pool."""
+    token = _HELP.set(None if helpers is None else (helpers, number))
+    try:
+        yield
+    finally:
+        _HELP.reset(token)
+
+
+def number_of_threads() -> int:
+    """By how many this thread divides its work, itself among them."""
+    found = None if torch.compiler.is_compiling() else _HELP.get()
+    return 1 if found is None else found[1]
+
+
+def divide(work: Callable[[Part], Any], parts: Sequence[Part]) -> None:
+    """Does the work on every part, some at once; a part must need nothing that another gives, and count on no order."""
+    left, helped = iter(parts), _HELP.get() if len(parts) > 1 else None
+
+    def take_part(_: int = 0) -> None:
+        token = _HELP.set(None)
+        try:
+            for part in left:  # Python gives each to one thread alone
+                work(part)
+        finally:
+            _HELP.reset(token)
+
+    others = [] if helped is None else helped[0].start(take_part, min(helped[1], len(parts)) - 1)
+    try:
+        take_part()
+    finally:
+        wait(others)
+    for each in others:
+        each.result()
