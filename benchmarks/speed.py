@@ -19,22 +19,15 @@ from collections.abc import Callable, Iterator
 import torch
 from contenders import CONTENDERS, Contender, draw
 
-from amanet.cost import counter
+from amanet.cost import counter, matrix_product_rate
 
 FIRST = "published-msg3d"
-SIDE = 2048
 
 
 def seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
-
-
-def ceiling() -> float:
-    """Operations a second of a large matrix product."""
-    left, right = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
-    return 2 * SIDE**3 / min(seconds(lambda: left @ right) for _ in range(3))
 
 
 def count_operations(contender: Contender, joints: torch.Tensor) -> float:
@@ -69,7 +62,7 @@ def compare(batch: int, frames: int, turns: int, alone: int) -> None:
     found: dict[str, dict[str, list[float]]] = {what: {key: [] for key in contenders} for what in ("training step", "inference")}
     ceilings: list[float] = []
     for _ in range(turns):
-        ceilings.append(ceiling())
+        ceilings.append(matrix_product_rate("cpu", repeats=3))
         for key, printed in for_each():
             for times, took in zip(found.values(), map(float, printed.split()), strict=True):
                 times[key].append(took)

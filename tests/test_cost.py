@@ -12,7 +12,7 @@ import torch
 
 from amanet.cost import PEAK_RESET, cost, count_operations, report
 from amanet.errors import ExperimentError, LayoutError
-from amanet.model import BlockConfig, Network, NetworkConfig
+from amanet.model import BlockConfig, Network, NetworkConfig, linear
 from amanet.model.pieces import NUMBERS_AT_ONCE
 from amanet.skeleton import load_layout
 from amanet.skeleton.layout import LAYOUT_FOLDER
@@ -91,7 +91,12 @@ def by_hand(bodies: int, frames: int, joints: int, num_classes: int, width: int,
         (140, 6, (5,), "ntu25", 1),
     ],
 )
-def test_operations_are_those_counted_by_hand(frames: int, width: int, windows: tuple[int, ...], layout: str, bodies: int) -> None:
+@pytest.mark.parametrize("ours", [True, False])
+def test_operations_are_those_counted_by_hand(
+    frames: int, width: int, windows: tuple[int, ...], layout: str, bodies: int, ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether matrix products are ours or PyTorch's."""
+    monkeypatch.setattr(linear, "OURS_ARE_FASTER", ours)
     """Lengths that stride and group divide or not; above 64 frames or tokens the fused attention counts as its two products."""
     skeleton = load_layout(layout)
     config = NetworkConfig(width=width, dp="none", block=BlockConfig(windows=windows))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from amanet.model import BlockConfig, Network, NetworkConfig, linear, side_by_side
 from amanet.model.normalisation import BatchNorm
 from amanet.model.pieces import shares, tiles
-from amanet.model.threads import divide, helped_by, number_of_threads, pool
+from amanet.model.threads import divide, helped_by, helpers, number_of_threads
 from amanet.skeleton import load_layout
 
 BLOCKS = {
@@ -35,7 +35,7 @@ def test_every_part_is_done_once_by_several() -> None:
             met.wait()  # which nobody passes alone
         done.append((part, threading.current_thread().name))
 
-    with helped_by(pool("parts", 2), 3):
+    with helped_by(helpers(2), 3):
         divide(work, range(20))
     assert sorted(part for part, _ in done) == list(range(20))
     assert len({name for _, name in done}) == 3
@@ -60,7 +60,7 @@ def test_helpers_are_as_the_thread_that_they_help() -> None:
     torch.set_num_threads(1)
     for mode, expected in ((torch.inference_mode, (True, False)), (torch.no_grad, (False, False)), (torch.enable_grad, (False, True))):
         seen.clear()
-        with helped_by(pool("parts", 2), 2), mode():
+        with helped_by(helpers(2), 2), mode():
             divide(work, range(2))
         assert seen == [(*expected, 1, 1)] * 2
         assert number_of_threads() == 1
@@ -76,14 +76,14 @@ def test_an_error_of_a_helper_is_raised_when_all_are_done() -> None:
             raise MemoryError("no room")
         done.append(part)
 
-    with helped_by(pool("parts", 2), 2), pytest.raises(MemoryError, match="no room"):
+    with helped_by(helpers(2), 2), pytest.raises(MemoryError, match="no room"):
         divide(work, range(2))
     assert len(done) == 1
 
 
 @pytest.mark.parametrize(("items", "by", "expected"), [(7, 3, [3, 3, 1]), (2, 3, [1, 1]), (0, 2, []), (5, 1, [5])])
 def test_shares_are_about_equal(items: int, by: int, expected: list[int]) -> None:
-    with helped_by(pool("parts", 2), by):
+    with helped_by(helpers(2), by):
         found = shares(items)
     assert [len(range(items)[share]) for share in found] == expected
 

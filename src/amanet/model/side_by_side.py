@@ -21,7 +21,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from amanet.model.shared_bodies import SharedBodies
-from amanet.model.threads import helped_by, pool
+from amanet.model.threads import helped_by, helpers, pool
 
 Found = TypeVar("Found")
 Bodies = Float[Tensor, "clip_body frame joint channel"]
@@ -161,12 +161,12 @@ def _at_once(run: Callable[[Any], Found], shares: Sequence[Any]) -> list[Found]:
     """What each thread's run returns. If one fails, so do those that wait for it, and its error is raised."""
     meeting, threads = _Meeting(len(shares)), torch.get_num_threads()
     at_each = threads // len(shares)
-    helpers = pool("parts", threads - len(shares)) if at_each > 1 else None
+    others = helpers(threads - len(shares))
 
     def take_part(place: int) -> Found:
         _SEAT.set(_Seat(meeting, place))
         try:
-            with helped_by(helpers, at_each):
+            with helped_by(others, at_each):
                 return run(shares[place])
         except BaseException:
             meeting.barrier.abort()

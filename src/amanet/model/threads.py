@@ -22,7 +22,6 @@ class Pool:
 
     def __init__(self, number: int) -> None:
         threads = torch.get_num_threads()
-        self.number = number
         self.lock = Lock()
         self.executor = ThreadPoolExecutor(number, "amanet", initializer=_divide_nothing)
         started = Barrier(number)
@@ -55,14 +54,19 @@ def pool(purpose: str, number: int) -> Pool:
     return Pool(number)
 
 
+def helpers(number: int) -> Pool | None:
+    """So many threads that help others with parts of their work, if any."""
+    return pool("parts", number) if number else None
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=pool.cache_clear)  # threads do not survive a fork
 
 
 @contextmanager
-def helped_by(helpers: Pool | None, number: int) -> Iterator[None]:
+def helped_by(others: Pool | None, number: int) -> Iterator[None]:
     """Within it this thread divides its work by so many threads, itself and others of the pool."""
-    token = _HELP.set(None if helpers is None else (helpers, number))
+    token = _HELP.set(None if others is None else (others, number))
     try:
         yield
     finally:
@@ -87,10 +91,10 @@ def divide(work: Callable[[Part], Any], parts: Sequence[Part]) -> None:
         finally:
             _HELP.reset(token)
 
-    others = [] if helped is None else helped[0].start(take_part, min(helped[1], len(parts)) - 1)
+    futures = [] if helped is None else helped[0].start(take_part, min(helped[1], len(parts)) - 1)
     try:
         take_part()
     finally:
-        wait(others)
-    for each in others:
+        wait(futures)
+    for each in futures:
         each.result()
