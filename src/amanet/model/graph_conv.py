@@ -68,7 +68,7 @@ class GraphConv(nn.Module):
         scales = len(graph)
         if in_channels < out_channels:  # the smaller features go through the graph
             mixed = mix_nodes(graph.transpose(0, 1).flatten(0, 1), self._windows(features))
-            return self.theta(mixed.unflatten(2, (-1, scales)).flatten(3))
+            return linear(mixed.unflatten(2, (-1, scales)).flatten(3), self.theta.weight, self.theta.bias)
         # Theta acts on a frame once, however many windows it is in.
         by_scale = self.theta.weight.unflatten(1, (scales, in_channels)).transpose(0, 1).flatten(0, 1)
         tokens = self._windows(linear(features, by_scale))
