@@ -71,7 +71,7 @@ def _multiply(
     columns: WHOLE,
     adds: WHOLE,
 ):
-    """In stripes of some vectors each, about equally wide; then half a vector, and what is left in single columns."""
+    """In stripes of some vectors each, about equally wide; then half and a quarter of one, and what is left in single columns."""
     left, right, out = (left, left_row, left_depth), (right, right_row), (out, out_row)
     lanes, column = _lanes(right[0]), 0
     vectors = columns // lanes
