@@ -289,7 +289,7 @@ def epoch(settings: dict[str, object], folder: Path) -> float:
     def run(epochs: int) -> float:
         flags = [f"--{name}={value}" for name, value in {**settings, "recipe.epochs": epochs}.items()]
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "amanet.cli", "train", str(folder / str(epochs)), *flags], check=True)
+        subprocess.run([sys.executable, "-m", "amanet", "train", str(folder / str(epochs)), *flags], check=True)
         return time.perf_counter() - start
 
     once = run(1)

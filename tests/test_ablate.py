@@ -146,7 +146,7 @@ def test_a_stopped_table_goes_on(number: int, store: ClipStore, trained: tuple[P
     settings = tmp_path / "settings.yaml"
     plain = to_plain(tiny_experiment(store))
     settings.write_text(yaml.safe_dump({name: value for name, value in plain.items() if name != "seed"}))
-    command = [sys.executable, "-m", "amanet.cli", "ablate", table, tmp_path / "out", "--config", settings, "--accelerator", "cpu"]
+    command = [sys.executable, "-m", "amanet", "ablate", table, tmp_path / "out", "--config", settings, "--accelerator", "cpu"]
     process = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while not list((tmp_path / "out").glob("runs/*/metrics.jsonl")):
         assert process.poll() is None, process.communicate()

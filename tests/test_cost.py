@@ -140,7 +140,7 @@ def test_what_cost_finds_and_reports() -> None:
 def test_memory_of_a_step() -> None:
     """In a new process, as an old one has memory at hand."""
     sizes = ["--network.width", "24", "--frames", "200", "--batch", "4", "--repeats", "1"]
-    done = subprocess.run([sys.executable, "-m", "amanet.cli", "cost", *sizes], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "amanet", "cost", *sizes], capture_output=True, text=True, check=True)
     found = re.search(r"a training step takes (\d+\.\d\d) GiB", done.stdout)
     assert found
     features = 4 * 2 * 200 * 25 * 24 * 4 / 2**30  # of one block, in float32

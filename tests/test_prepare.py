@@ -286,7 +286,7 @@ def interrupt_all(process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize("seconds", [0.0, 0.7])
 @pytest.mark.parametrize("stop", [interrupt_all, subprocess.Popen.terminate], ids=["Ctrl-C", "SIGTERM"])
 def test_interrupt_is_one_line_and_costs_no_work(clean, raw, tmp_path, seconds, stop):
-    command = [sys.executable, "-m", "amanet.cli", "prepare", "ntu60", str(tmp_path / "store"), str(raw)]
+    command = [sys.executable, "-m", "amanet", "prepare", "ntu60", str(tmp_path / "store"), str(raw)]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for((tmp_path / "store.partial").exists)
     time.sleep(seconds)

@@ -24,7 +24,7 @@ case "$*" in
     train*) set -- "$@" {SHORT} ;;
     ablate*) set -- "$@" {SHORT} --seeds [0] ;;
 esac
-exec {sys.executable} -m amanet.cli "$@"
+exec {sys.executable} -m amanet "$@"
 """
 
 

@@ -48,7 +48,7 @@ def undisturbed(store: ClipStore, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "amanet.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "amanet", *map(str, arguments)]
 
 
 def start(run: Path, *flags: object) -> "subprocess.Popen[str]":

@@ -104,7 +104,8 @@ def prepare(
                 countdown.advance(len(chunk.members))
             mended = sum((read_mended(chunk.shard) for chunk in chunks), Counter[str]())
             _write_report(writer, dropped, mended)
-        clear(folder, is_shard)
+        with interrupts_held():
+            clear(folder, is_shard)
     store = ClipStore.open(out)
     _print_summary(store, dropped, mended)
     return store

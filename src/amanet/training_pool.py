@@ -92,7 +92,7 @@ def _start(run: Path, machine: Machine, jobs: int) -> _Job:
     threads = str(max(1, num_cores() // jobs))
     with (run / LOG_FILE).open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "amanet.cli", "train", "--resume", str(run), *flags],
+            [sys.executable, "-m", "amanet", "train", "--resume", str(run), *flags],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
