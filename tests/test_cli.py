@@ -1,5 +1,6 @@
 """The command: what it says of itself, the whole road through it, and one clear error for every wrong turn."""
 
+import logging
 import shutil
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def test_the_overview_is_instant() -> None:
     assert "amanet.cli" in modules
     assert not modules & {"torch", "jsonargparse", "numpy", "yaml", "rich", "pyarrow", "matplotlib", "amanet.train"}
     started = min(command("-c", "import typing, pathlib")[1] for _ in range(3))
-    assert min(command("-m", "amanet.cli", "--help")[1] for _ in range(3)) < started + 0.5
+    assert min(command("-m", "amanet", "--help")[1] for _ in range(3)) < started + 0.5
 
 
 def test_every_verb_has_a_summary_and_a_handler() -> None:
@@ -142,7 +143,7 @@ def test_an_unknown_flag_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_error_is_a_sentence_and_no_traceback(tmp_path: Path) -> None:
-    code, _, said = command("-m", "amanet.cli", "evaluate", tmp_path / "nowhere")
+    code, _, said = command("-m", "amanet", "evaluate", tmp_path / "nowhere")
     assert code == 2
     assert said.startswith(f"amanet evaluate: {tmp_path / 'nowhere'}")
     assert "Traceback" not in said
@@ -155,6 +156,13 @@ def test_an_interrupt_ends_with_its_code(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setitem(cli.HANDLERS, "cost", interrupted)
     assert main(["cost"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_remark_of_the_library_is_printed_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(cli.HANDLERS, "cost", lambda rest: logging.getLogger("amanet.compiled").info("this takes its time"))
+    for _ in range(2):
+        assert main(["cost"]) == 0
+        assert capsys.readouterr().err == "this takes its time\n"
 
 
 # -- the road -----------------------------------------------------------------------------------------------------------------------
@@ -324,7 +332,7 @@ def test_wrong_turns_end_in_one_error(line: str, problem: str, wrong: dict[str, 
     assert not Path(wrong["nowhere"]).exists()
 
 
-SMALL_COST = (sys.executable, "-m", "amanet.cli", "cost", "--network.width", "6", "--frames", "8", "--batch", "1", "--repeats", "1")
+SMALL_COST = (sys.executable, "-m", "amanet", "cost", "--network.width", "6", "--frames", "8", "--batch", "1", "--repeats", "1")
 
 
 def test_a_reader_that_has_seen_enough_ends_the_command_in_silence() -> None:

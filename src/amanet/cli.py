@@ -1,8 +1,10 @@
 """The command ``amanet``: one verb, one function of the library; nothing is imported before it is needed."""
 
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(verb: str, rest: Sequence[str]) -> int:
     try:
-        with termination_interrupts():
+        with termination_interrupts(), _remarks():
             HANDLERS[verb](rest)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -65,6 +67,25 @@ def _run(verb: str, rest: Sequence[str]) -> int:
         print(f"amanet {verb}: {said}", file=sys.stderr)
         return 2
     return 0
+
+
+class _Printed(logging.Handler):
+    """Above a bar that is being drawn, as what is printed then is."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr)
+
+
+@contextmanager
+def _remarks() -> Iterator[None]:
+    """Within it what the library remarks is printed."""
+    logger, printed = logging.getLogger("amanet"), _Printed()
+    logger.setLevel(logging.INFO)
+    logger.addHandler(printed)
+    try:
+        yield
+    finally:
+        logger.removeHandler(printed)
 
 
 def _said(error: Exception) -> AmanetError | None:
@@ -295,6 +316,3 @@ HANDLERS: dict[str, Callable[[Sequence[str]], None]] = {
     "show": _show,
     "cost": _cost,
 }
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,7 @@
 """Loops that numba compiles."""
 
 import inspect
+import logging
 from collections.abc import Callable
 from ctypes import CFUNCTYPE, c_double, c_float, c_ssize_t, c_void_p
 from functools import partial
@@ -10,12 +11,11 @@ from typing import Any, ClassVar, no_type_check
 from llvmlite import ir
 from llvmlite.binding import add_symbol
 from numba import cfunc, njit, types
-from numba.core import cgutils
+from numba.core import cgutils, event
 from numba.extending import intrinsic
 
 REORDERED = {"reassoc", "nsz", "contract", "arcp"}
 """What a kernel may do that reorders: sums in vectors, zeros without signs, products added unrounded, reciprocals."""
-
 
 POINTER, NUMBER, WHOLE = "pointer", "number", "whole"
 """What a kernel's argument is."""
@@ -31,6 +31,20 @@ def _kept(compiles: Callable[..., Callable[[Callable[..., Any]], Any]], loop: Ca
         return compiles(cache=True)(loop)
     except RuntimeError:  # numba finds no folder to write it to
         return compiles()(loop)
+
+
+class _FirstCompiled(event.Listener):
+    """Says why a first step takes its time, as loops are found where they were kept from then on."""
+
+    def on_start(self, event: event.Event) -> None:
+        logging.getLogger(__name__).info("compiling loops for this processor, which takes some seconds; they are kept for the next time")
+        self.on_start = lambda event: None
+
+    def on_end(self, event: event.Event) -> None:
+        """Nothing is to be said of it."""
+
+
+event.register("numba:compile", _FirstCompiled())
 
 
 class Kernel:
