@@ -88,6 +88,19 @@ def test_every_claim_stands_once_with_the_papers_number_and_a_verdict(page: Path
     assert [int(count) for count in counts.groups()] == expected
 
 
+def test_what_the_paper_says_of_other_data_stands_beside(tmp_path: Path) -> None:
+    benchmarks = ("ntu60-xsub", "ntu60-xview", "ntu120-xsub")
+    results = [fabricate_result("table1", benchmarks=(each,)) for each in benchmarks]
+    page, *_ = report(tmp_path / "page.md", [write_result(result, tmp_path / result.benchmarks[0]) for result in results])
+    ahead, behind = rows_of(page, "## The paper's claims")
+    assert ahead[1] == "AMANet, four streams **over** MS-G3D, joints and bones"
+    assert behind[1] == "MS-G3D, joints and bones **over** AMANet, four streams"
+    assert (ahead[2], behind[2]) == ("+0.6, +0.4", "+0.2")
+    assert [row[7] for row in (ahead, behind)].count("not claimed") == 1
+    assert (behind[3], ahead[7]) == ("not claimed", "not claimed")
+    assert "paper, % (NTU RGB+D 120, X-Sub)" in page.read_text()
+
+
 def test_tables_are_those_of_their_own_pages(page: Path, results: list[TableResult]) -> None:
     for result in results:
         assert "\n".join(result.body()) in page.read_text()

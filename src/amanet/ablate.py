@@ -62,9 +62,9 @@ def ablate(
     for name, chosen in (("seeds", seeds), ("folds", folds)):
         if len(set(chosen)) < len(chosen):
             raise ExperimentError(f"{name} are each trained once", expected="none of them twice", got=chosen)
-    tables = [load_table(name) for name in (table_names() if table == "all" else [table])]
     experiment = replace(experiment, store=experiment.store.absolute())
     benchmarks = folds or (experiment.benchmark,)
+    tables = [load_table(name).on(benchmarks[0]) for name in (table_names() if table == "all" else [table])]
     store = ClipStore.open(experiment.store)
     for benchmark in benchmarks:
         split_rows(store, get_benchmark(benchmark), experiment.validation_performers)

@@ -13,6 +13,10 @@ A table is a YAML file. The paper's are in ``amanet/tables``; a user's own has t
       - [with DP, MS-G3D]                         # the paper says that the first is better
 
 The first row is the one that the others are compared with. A row may be hidden (``hidden: true``): it is trained to be fused only.
+Numbers and claims that a paper has for other benchmarks stand beside, and take the place of the former when these are trained::
+
+    elsewhere:
+      ntu120-xsub: {of: "NTU RGB+D 120, X-Sub", numbers: {MS-G3D: 84.9}, claims: [[MS-G3D, with DP]]}
 """
 
 from dataclasses import dataclass, field, replace
@@ -34,7 +38,7 @@ class Row:
         name: what is written in its first column; rows are told apart by it.
         settings: dotted names of an experiment's settings and their values, on top of the table's.
         fuse: names of the rows whose probabilities it adds; such a row has no run of its own.
-        paper: top-1 in percent that the paper states, where it states one.
+        paper: top-1 in percent that the paper's text states, or that follows from a difference it states.
         hidden: trained only to be fused.
     """
 
@@ -43,6 +47,21 @@ class Row:
     fuse: tuple[str, ...] = ()
     paper: float | None = None
     hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What the paper says of a table's rows on another benchmark.
+
+    Attributes:
+        of: what its numbers are of.
+        numbers: top-1 in percent, by the names of rows.
+        claims: as those of a table.
+    """
+
+    of: str
+    numbers: dict[str, float]
+    claims: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,7 @@ class Table:
         paper: what the paper's numbers are of.
         sweep: setting that a picture is drawn over, where the rows are values of one.
         claims: pairs of rows of which the paper says that the first is better than the second; ``amanet report`` weighs them.
+        elsewhere: what it says on other benchmarks, by their names.
     """
 
     name: str
@@ -66,6 +86,7 @@ class Table:
     paper: str | None = None
     sweep: str | None = None
     claims: tuple[tuple[str, str], ...] = ()
+    elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]
@@ -85,9 +106,20 @@ class Table:
             if self.sweep is not None and not isinstance(value, int | float):
                 raise ExperimentError(f"row {row.name!r} has no place in the sweep", expected=f"a number for {self.sweep}", got=value)
         shown = [row.name for row in self.rows if not row.hidden]
-        for claim in self.claims:
+        others = self.elsewhere.values()
+        for claim in (*self.claims, *(claim for other in others for claim in other.claims)):
             if len(set(claim)) < len(claim) or not set(claim) <= set(shown):
                 raise ExperimentError("a claim is about two rows that the table shows", expected=f"two of {shown}", got=list(claim))
+        if unknown := {name for other in others for name in other.numbers} - set(shown):
+            raise ExperimentError("a paper's numbers are of rows that the table shows", expected=f"some of {shown}", got=sorted(unknown))
+
+    def on(self, benchmark: str) -> "Table":
+        """The table with what the paper says on a benchmark, where it says something else there."""
+        other = self.elsewhere.get(benchmark)
+        if other is None:
+            return self
+        rows = tuple(replace(row, paper=other.numbers.get(row.name)) for row in self.rows)
+        return replace(self, paper=other.of, rows=rows, claims=other.claims, elsewhere={})
 
     def members(self, row: Row) -> list[Row]:
         """The rows whose runs a row is made of: itself, or those that it fuses."""

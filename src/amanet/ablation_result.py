@@ -36,7 +36,7 @@ class RowResult:
 
     Attributes:
         name: of the row.
-        paper: top-1 in percent that the paper states.
+        paper: top-1 in percent of the paper (:class:`~amanet.ablation.Row`).
         parameters: weights of all its networks.
         operations: of one clip through all its networks, two a multiply-add.
         seeds: what came of each seed whose runs are all there.

@@ -52,9 +52,9 @@ class Noise:
 
     @classmethod
     def estimate(cls, results: Sequence[TableResult]) -> "Noise | None":
-        """Pooled over all single networks of tables of one setup, each run counted once; None where no two seeds can be compared.
+        """Pooled over the rows of tables of one setup, each run counted once; None where no two seeds can be compared.
 
-        Rows that fuse are left out: a sum moves less than its parts, and is made of numbers that are counted already.
+        Rows that fuse are left out, as a sum moves less than its parts, and those that are hidden, whose own numbers no table holds.
         """
         found: dict[tuple[str, ...], tuple[str, int, float]] = {}
         for result in results:
@@ -80,7 +80,7 @@ class Claim:
         table: name of their table.
         better: the row that the paper says is better.
         worse: the other.
-        paper: by how many points of top-1, where the paper states both numbers.
+        paper: by how many points of top-1, where both rows have a number of the paper.
         here: the difference that was measured, for each seed that both have.
         half_width: of the interval around their mean; None where chance is not known.
     """

@@ -18,18 +18,21 @@ from amanet.places import make_folder, write_file
 BEGIN, END = "<!-- amanet report: begin -->", "<!-- amanet report: end -->"
 ORDER = ("table1", "table2", "fig7", *(f"table{number}" for number in range(3, 10)), "choices")
 """The paper's order; tables of one's own follow."""
+_Key = tuple[str, str, str]
+"""A claim: its table, the row that is better, and the other."""
 VERDICTS: dict[Verdict, str] = {"agrees": "agree", "disagrees": "disagree", "too close to tell": "are too close to tell"}
 
 RULE = """\
 The paper claims of pairs of rows that the first is better. *Paper* is by how many points of top-1, on the data that each table names, where
-it states both numbers. The other columns hold what was measured: the mean difference over the seeds, each seed with itself, ± half of its
-95 % interval. What was measured **agrees** or **disagrees** where the interval leaves out zero, and is **too close to tell** elsewhere.
+that follows from its text. Where the text names only the best value of a setting, the other values are chosen here, and it is "better". The
+other columns hold what was measured: the mean difference over the seeds, each seed with itself, ± half of its 95 % interval. What was
+measured **agrees** or **disagrees** where the interval leaves out zero, and is **too close to tell** elsewhere.
 
 The standard error of a difference over *n* seeds is *s* √(2/*n*), where *s* is the deviation of one network by chance. It is pooled over
-all single networks of a column, as what is left of top-1 after the mean of each row and each seed is taken out, since two or three seeds
-alone say little about their own spread. Where the spread of a difference's own seeds gives a larger error, that one is taken. The interval
-is Student's, with the degrees of freedom of *s*. A sum of networks moves less than one, so for sums this is cautious. Without a second
-seed chance is not known, and nothing is decided.
+all rows of a column that are one network, as what is left of top-1 after the mean of each row and each seed is taken out, since two or
+three seeds alone say little about their own spread. Where the spread of a difference's own seeds gives a larger error, that one is taken.
+The interval is Student's, with the degrees of freedom of *s*. A sum of networks moves less than one, so for sums this is cautious. Without
+a second seed chance is not known, and nothing is decided.
 
 Three things are not in the error. All networks are tested on the same clips: other performers would move the differences further. Of twenty
 claims with nothing behind them, one is expected to pass for agreeing or disagreeing. And the trainings are other than the paper's, on other
@@ -199,20 +202,25 @@ def _claims(sections: Sequence[_Section], drawn: bool) -> list[str]:
         lines += ["", "![The paper's claims and what was measured of each](images/claims.png)"]
     rows = []
     for key in keys:
-        stated = next(claims[key].paper for claims in by_section if key in claims)
-        cells = [cell for claims in by_section for cell in _measured(claims.get(key))]
-        rows.append([titles[key[0]], f"{key[1]} **over** {key[2]}", "better" if stated is None else f"{stated:+.1f}", *cells])
+        stated = dict.fromkeys(claims[key].paper for claims in by_section if key in claims)
+        paper = ", ".join("better" if number is None else f"{number:+.1f}" for number in stated)
+        cells = [cell for claims in by_section for cell in _measured(claims, key)]
+        rows.append([titles[key[0]], f"{key[1]} **over** {key[2]}", paper, *cells])
     header = ["", "Claim", "Paper", *(cell for section in sections for cell in (section.title, "Verdict"))]
     return [*lines, "", *_table(header, rows), "", RULE, ""]
 
 
-def _claim_keys(sections: Sequence[_Section]) -> list[tuple[str, str, str]]:
-    """Table and rows of every claim, in the paper's order."""
+def _claim_keys(sections: Sequence[_Section]) -> list[_Key]:
+    """Every claim, in the paper's order."""
     results = sorted((result for section in sections for result in section.results), key=_place)
     return list(dict.fromkeys((result.table.name, *claim) for result in results for claim in result.table.claims))
 
 
-def _measured(claim: Claim | None) -> list[str]:
+def _measured(claims: dict[_Key, Claim], key: _Key) -> list[str]:
+    """Of the claims of one section; the paper may say the reverse of its data."""
+    claim = claims.get(key)
+    if claim is None and any(table == key[0] for table, *_ in claims):
+        return ["not claimed", ""]
     if claim is None or claim.mean is None:
         return ["not trained", ""]
     chance = "" if claim.half_width is None else f" ± {claim.half_width:.1f}"
