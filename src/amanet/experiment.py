@@ -39,11 +39,11 @@ class Recipe:
         schedule: ``steps`` multiplies the rate by ``decay`` at ``milestones``; ``cosine`` lets it fall to zero.
         milestones: epochs, counted from 0, that begin with a lower rate.
         decay: see ``schedule``.
-        warmup_epochs: epochs over which the rate climbs to its height, an equal step each epoch; the paper has none.
+        warmup_epochs: epochs over which the rate climbs to its height, an equal step each epoch; the paper names none.
         momentum: of SGD.
         nesterov: Nesterov's momentum, as MS-G3D trains.
         weight_decay: of SGD, on every weight.
-        label_smoothing: part of the target spread over all classes; the paper has none.
+        label_smoothing: part of the target spread over all classes; the paper names none.
         clip_gradient: longest gradient, by its norm over all weights; none by default.
         balance: for classes of unequal size. ``weights``: a training clip weighs N / (C n) in the loss, for N clips of C classes and n of
             its class. ``sampler``: an epoch shows each class equally often and as many clips as without it, so that clips of small
@@ -149,7 +149,7 @@ class Machine:
         checkpoint_minutes: a state is kept this often, and at the end of each epoch.
         evaluate_every: epochs between looks at the held-out clips; the last epoch is always evaluated.
         tensorboard: write TensorBoard events too.
-        recompute: compute what the gradient needs of each block again instead of keeping it: much less memory for a third more time.
+        recompute: compute what the gradient needs of each block again instead of keeping it: much less memory for a quarter more time.
         cuda_graph: replay a training step on one GPU as a CUDA graph, which pays where micro batches are small; absent bodies are then
             computed like present ones.
     """

@@ -43,7 +43,7 @@ from amanet.skeleton.stream import barycentres
 from amanet.trained import check_store, load_trained, open_store
 
 FIGURE_8 = {"(b) learned, α = 0": 0.0, "(c) α = 0.4": 0.4, "(d) α = 0.8": 0.8, "(e) α = 1.5": 1.5}
-"""Weights of the bones in the panels of Fig. 8, those of Table 3; panel (a) is the bones alone."""
+"""Weights of the bones in the panels of Fig. 8: 0, 0.8 and 1.5 as its caption says, and one between; panel (a) is the bones alone."""
 
 
 def show(what: Path, out: Path | None = None, *, sample: str | None = None, classes: tuple[str, ...] | str = ()) -> list[Path]:

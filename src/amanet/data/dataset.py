@@ -29,7 +29,7 @@ NOBODY = -1
 class ClipSampling:
     """How a stored clip becomes one that a network sees.
 
-    The augmentations (``rotate``, ``scale``, ``mirror``, the random cut of ``resize``) act in training only; the paper uses none.
+    The augmentations (``rotate``, ``scale``, ``mirror``, the random cut of ``resize``) act in training only; the paper names none.
 
     Attributes:
         frames: length of every clip.

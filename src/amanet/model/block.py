@@ -41,7 +41,7 @@ class BlockConfig:
         graph_joins: where SFEM and STFEM add the weighted graph: to the ``scores``, inside the softmax, as Eqs. 10 and 14 say; or to the
             ``correlations``, after it, as their text and Fig. 4 can be read.
         learn_weights: train alpha and beta instead of fixing them.
-        heads: attention heads of SFEM and STFEM, which must divide the channels of a stream; the paper has one.
+        heads: attention heads of SFEM and STFEM, which must divide the channels of a stream; the paper names none, so one.
         group: frames of a group of FF, g, and length of its convolution, R (Table 5).
         windows: frames of the windows of STFEM and G3D, tau; their outputs are summed.
         spatial_scales: distances, from 0, of MS-GCN; MS-G3D has 13 for NTU RGB+D and 8 for Kinetics-Skeleton.

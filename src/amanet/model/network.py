@@ -31,7 +31,7 @@ FEWEST_SHARED = 128
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """A network; the defaults are AMANet as published.
+    """A network; the defaults are AMANet, with what the paper leaves open decided as ``docs/paper.md`` says.
 
     Attributes:
         dp: groups that DP derives from the joints (Table 2).
@@ -39,9 +39,9 @@ class NetworkConfig:
         alien: how the alien relative coordinates are read; see :class:`~amanet.model.preprocessing.AlienCoordinates`.
         alien_scale: s of the alien relative coordinates (Fig. 7).
         block: what the three blocks are made of.
-        width: channels of the first block, a multiple of 6; the others have two and four times as many. The paper has 96.
-        body_mean: the mean over bodies takes ``all`` of them, as published, or only those ``present`` in the clip.
-        dropout: probability before the last layer; the paper has none.
+        width: channels of the first block, a multiple of 6; the others have two and four times as many. 96 as in MS-G3D.
+        body_mean: the mean over bodies takes ``all`` of them, as in MS-G3D, or only those ``present`` in the clip.
+        dropout: probability before the last layer; the paper names none.
     """
 
     dp: DPChoice = "vel+acc+alien"
@@ -93,7 +93,7 @@ class Network(nn.Module):
 
     Attributes:
         recompute: keep no more of a training step than the features between its blocks, and compute the rest again for the gradient: a
-            fraction of the memory for a third more time. Results are the same bit for bit.
+            fraction of the memory for a quarter more time. Results are the same bit for bit.
         shares_absent: compute the absent bodies of a batch once; on a GPU where there are enough of them, and never in a compiled graph.
     """
 

@@ -48,7 +48,7 @@ class SFEM(nn.Module):
         channels: (in, out); Q and K keep the channels, V widens them, as the residual is V.
         weight: alpha (Tables 3-4: 0.8 is best).
         learn_weight: train alpha, as the paper's limitation section tried.
-        heads: parts that the channels of Q, K and V are cut into, before Theta; the paper has one.
+        heads: parts that the channels of Q, K and V are cut into, before Theta; the paper names none, so one.
         joins: where the graph is added; Eqs. 10 and 14 say to the scores.
     """
 

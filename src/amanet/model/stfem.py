@@ -56,7 +56,7 @@ class STFEM(nn.Module):
         window: tau.
         stride: frames from one window's start to the next.
         weight: beta (Tables 6-7: 0.8 is best).
-        heads: parts that the channels of Q, K and V are cut into, before Theta; the paper has one.
+        heads: parts that the channels of Q, K and V are cut into, before Theta; the paper names none, so one.
         joins: where the graph is added; Eqs. 10 and 14 say to the scores.
     """
 
