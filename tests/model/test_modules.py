@@ -219,6 +219,18 @@ def test_fused_attention_equals_the_plain_product(joins: GraphJoins) -> None:
     torch.testing.assert_close(attend(query, key, value, graph, joins), correlate(query, key, graph, joins) @ value)
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("off", [(0, 1), (0, -1), (1, 0), (-1, 0)])
+def test_features_that_do_not_fit_are_refused(layout: SkeletonLayout, off: tuple[int, int], training: bool) -> None:
+    """Before a compiled loop reads what lies behind them."""
+    features = torch.zeros(2, 9, layout.num_joints + off[0], 4 + off[1])
+    with torch.no_grad(), pytest.raises(ValueError, match="STFEM takes features"):
+        STFEM(layout, (4, 4, 6), 3).train(training)(features)
+    if off[1]:
+        with torch.no_grad(), pytest.raises(ValueError, match="BN of 4 channels"):
+            BatchNorm(4).train(training)(features)
+
+
 def test_windows_overlap_and_end_in_zeros() -> None:
     x = draw_features(frames=4)
     found = windows(x, 3, 2)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from amanet.cost import count_operations
-from amanet.errors import ExperimentError
+from amanet.errors import ClipError, ExperimentError
 from amanet.model import BlockConfig, Network, NetworkConfig
 from amanet.model.block import OrderChoice, SpatialChoice, SpatioTemporalChoice, TemporalChoice
 from amanet.model.presets import amanet, hybrid, msg3d
@@ -144,6 +144,19 @@ def test_heads_that_do_not_divide_the_channels_of_a_stream_are_refused(block: Bl
     make(config)
     with pytest.raises(ExperimentError, match="do not divide"):
         make(config, stream="bone")
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    "shape", [(2, 2, 9, 15, 3), (2, 1, 9, 14, 3), (2, 1, 9, 15, 2), (0, 1, 9, 15, 3), (2, 0, 9, 15, 3), (2, 1, 0, 15, 3)]
+)
+def test_joints_that_do_not_fit_are_refused(shape: tuple[int, ...], training: bool) -> None:
+    network = Network(NetworkConfig(width=6), load_layout("sbu15"), 4, 1).train(training)
+    for ask in (network, network.explain):
+        with torch.no_grad(), pytest.raises(ClipError, match="do not fit the network") as caught:
+            ask(torch.zeros(shape))
+        assert str(shape) in str(caught.value)
+        assert "1 bodies, frames, 15 joints, 3 coords" in str(caught.value)
 
 
 def test_explaining_computes_every_module_once() -> None:

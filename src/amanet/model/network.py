@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from amanet.errors import ExperimentError
+from amanet.errors import ClipError, ExperimentError
 from amanet.model import side_by_side
 from amanet.model.attention import Features, Mapped
 from amanet.model.block import Block, BlockConfig, Correlations
@@ -104,6 +104,7 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         self.input_layout = layout
+        self.num_bodies = num_bodies
         self.stream: Stream = stream
         layout = stream_layout(layout, stream)
         self.dp = DP(layout, config.dp if stream in config.dp_streams else "none", config.alien, config.alien_scale)
@@ -121,7 +122,12 @@ class Network(nn.Module):
     def forward(
         self, joints: Float[Tensor, "clip body frame joint coord"], present: Bool[Tensor, "clip body frame joint"] | None = None
     ) -> Float[Tensor, "clip class"]:
-        """Logits of raw joints; without ``present`` every joint counts as seen."""
+        """Logits of raw joints; without ``present`` every joint counts as seen.
+
+        Raises:
+            ClipError: the joints are of other bodies, joints or coords than the network's, or there are none.
+        """
+        self._check(joints, present)
         shared = share_absent(joints, present) if present is not None and self._shares(joints) else None
         features, present = self._enter(joints, present)
         if shared is None:
@@ -160,6 +166,7 @@ class Network(nn.Module):
 
         ``graph_weight`` stands in for alpha and beta in the matrices (not in the logits): 0 shows what was learned alone (Fig. 8b).
         """
+        self._check(joints, present)
         features, present = self._enter(joints, present)
         found: list[Correlations] = []
         for block in self.blocks:
@@ -167,6 +174,15 @@ class Network(nn.Module):
             features, correlations = block.explain(features, graph_weight)
             found.append(correlations)
         return Explanation(self._classify(features.mean(dim=(1, 2)), present), tuple(found))
+
+    def _check(self, joints: Tensor, present: Tensor | None) -> None:
+        layout = self.input_layout
+        expected = self.num_bodies, layout.num_joints, layout.num_coords
+        if joints.dim() != 5 or (joints.shape[1], *joints.shape[3:]) != expected or 0 in joints.shape:
+            shape = "(clips, {} bodies, frames, {} joints, {} coords)".format(*expected)
+            raise ClipError("these joints do not fit the network", expected=shape, got=tuple(joints.shape))
+        if present is not None and present.shape != joints.shape[:-1]:
+            raise ClipError("presence does not fit the joints", expected=tuple(joints.shape[:-1]), got=tuple(present.shape))
 
     def _enter(self, joints: Tensor, present: Tensor | None) -> tuple[Features, Bool[Tensor, "clip body frame node"]]:
         present = torch.ones(joints.shape[:-1], dtype=torch.bool, device=joints.device) if present is None else present

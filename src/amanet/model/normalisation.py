@@ -86,7 +86,11 @@ class BatchNorm(nn.BatchNorm1d):
 
         ``missing`` is what every row of the input lacks, such as the bias of the map before. In training BN takes it away again, so that no
         sweep over memory need add it: only the running mean knows of it, and its gradient is zero.
+
+        Raises:
+            ValueError: the input has other channels, or the residual another shape.
         """
+        self._check(input, residual)
         if not self.synchronises():
             if self.training and sweeps_over(input):
                 return self._sweep(input, _shared(), residual, activates=activates, missing=missing)
@@ -94,6 +98,12 @@ class BatchNorm(nn.BatchNorm1d):
                 return normalise_by(self._running(missing), input, residual, activates=activates)
         forward = self._forward_synchronised if self.synchronises() else self._forward_plainly
         return finish(forward(input if missing is None else input + missing.to(input.dtype)), residual, activates=activates)
+
+    def _check(self, input: Tensor, residual: Tensor | None) -> None:
+        """Loops and kernels do not: they would read what lies behind."""
+        if input.shape[-1] != self.num_features or (residual is not None and residual.shape != input.shape):
+            beside = "" if residual is None else f" and a residual of {tuple(residual.shape)}"
+            raise ValueError(f"BN of {self.num_features} channels, and a residual of the input's shape: got {tuple(input.shape)}{beside}")
 
     def _sweep(
         self,

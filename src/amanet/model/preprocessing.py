@@ -106,8 +106,8 @@ class AlienCoordinates(nn.Module):
     or grows. The reference direction is the trunk for limbs and the line of the shoulders for the trunk; in 2-D, e2 is e1 turned by 90
     degrees. ``pinv`` takes Eqs. 6-7 to the letter: R = -o, T = ((s,0,0) - R) pinv(Q), x' = T x + R, a T of rank one.
 
-    A part gives zeros in a frame where its origin, its anchor or its reference is absent, short or parallel. For ``pinv`` the anchor is short
-    where Q lies all but at the origin of all coordinates, as the trunk's always does by the recipe ``msg3d``.
+    A part gives zeros in a frame where its origin, its anchor or its reference is absent, short or parallel. For ``pinv`` the anchor is
+    short where Q lies all but at the origin of all coordinates, as the trunk's always does by the recipe ``msg3d``.
     """
 
     origin_of_joint: Tensor

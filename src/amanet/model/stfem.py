@@ -91,7 +91,14 @@ class STFEM(nn.Module):
         self.register_buffer("graph", bone_graph(layout, frames=window))
 
     def forward(self, features: Features, residual: Mapped | None = None, *, activates: bool = False) -> Mapped:
-        """What the windows collapse to, plus a residual, through a ReLU if it ``activates``."""
+        """What the windows collapse to, plus a residual, through a ReLU if it ``activates``.
+
+        Raises:
+            ValueError: the features are of other joints or channels.
+        """
+        joints = len(self.graph) // self.window
+        if features.shape[2:] != (joints, self.widths[0]):  # a compiled loop would read what lies behind
+            raise ValueError(f"STFEM takes features of {joints} joints and {self.widths[0]} channels, got {tuple(features.shape)}")
         if not works_in_pieces(features) or self.heads > 1 or self.norm.synchronises():
             return self.collapse_norm(self._mix(features), residual, activates=activates)
         if not self.collapse_norm.folds(features):
