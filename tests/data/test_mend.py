@@ -67,6 +67,17 @@ def test_joints_of_a_low_score_are_absent_in_the_batch() -> None:
     np.testing.assert_array_equal(RECIPES["aligned"].apply(clip, COCO17).present, True)
 
 
+def test_joints_that_are_dropped_and_filled_count_as_both() -> None:
+    joints = np.full((1, 5, 17, 3), 0.9, dtype=np.float32)
+    joints[0, [0, 2], :3, 2] = 0.1  # three joints unsure at the beginning and between sure ones
+    clip = SkeletonClip("a", joints, np.ones((1, 5, 17), dtype=bool))
+    clip = clip.with_joints(clip.joints, clip.present & (np.arange(17) != 16) | (np.arange(5) != 3)[:, None])  # and one missing once
+    mend = Mend(least_score=0.5, longest_gap=1)
+    assert mend.count(clip, COCO17) == {"unsure_joints": 6, "filled_joints": 4}
+    np.testing.assert_array_equal(mend.apply(clip, COCO17).present.sum(), 5 * 17 - 3)
+    assert Mend(longest_gap=1).count(clip, COCO17) == {"unsure_joints": 0, "filled_joints": 1}
+
+
 def test_what_cannot_be_mended_is_refused() -> None:
     clip = line([0])
     with pytest.raises(LayoutError, match="no score"):

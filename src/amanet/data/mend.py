@@ -41,8 +41,18 @@ class Mend:
             LayoutError: a least score, and joints that have none.
             ClipError: no joint is sure enough.
         """
-        if self.least_score is not None:
-            clip = drop_unsure(clip, layout, self.least_score)
+        return self._fill(self._drop(clip, layout))
+
+    def count(self, clip: SkeletonClip, layout: SkeletonLayout) -> Counter[str]:
+        """Joints of all bodies and frames that are taken away, and that are filled in then, some of which may be the same."""
+        sure = self._drop(clip, layout)
+        unsure, filled = clip.present & ~sure.present, self._fill(sure).present & ~sure.present
+        return Counter(filled_joints=int(filled.sum()), unsure_joints=int(unsure.sum()))
+
+    def _drop(self, clip: SkeletonClip, layout: SkeletonLayout) -> SkeletonClip:
+        return clip if self.least_score is None else drop_unsure(clip, layout, self.least_score)
+
+    def _fill(self, clip: SkeletonClip) -> SkeletonClip:
         return clip if self.longest_gap is None else fill_gaps(clip, self.longest_gap)
 
 
@@ -65,9 +75,3 @@ def fill_gaps(clip: SkeletonClip, longest: int) -> SkeletonClip:
     joints = clip.joints.copy()
     joints[fill] = (1 - share) * clip.joints[body, start, joint] + share * clip.joints[body, end, joint]
     return clip.with_joints(joints, clip.present | fill)
-
-
-def count_mended(before: SkeletonClip, after: SkeletonClip) -> Counter[str]:
-    """Joints of all bodies and frames that were closed and taken away."""
-    filled, unsure = (after.present & ~before.present).sum(), (before.present & ~after.present).sum()
-    return Counter(filled_joints=int(filled), unsure_joints=int(unsure))

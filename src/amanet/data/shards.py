@@ -18,7 +18,6 @@ import pyarrow as pa
 from amanet import __version__
 from amanet.data.archive import RawMember
 from amanet.data.benchmark import Dataset
-from amanet.data.mend import count_mended
 from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset
 from amanet.data.store_writer import ROW_SCHEMA, encode_clips
@@ -99,7 +98,7 @@ def make_shard(chunk: Chunk, skip: bool) -> int:
         try:
             clip = dataset.read(member.read(), member.where, recipe.tracks)
             if recipe.mend is not None:
-                mended += count_mended(clip, recipe.mend.apply(clip, layout))
+                mended += recipe.mend.count(clip, layout)
             clips.append(recipe.apply(clip, layout, max_bodies=dataset.max_bodies))
         except EmptyClipError:
             dropped.append(Dropped(member.sample, str(member.where), NOBODY))
