@@ -5,13 +5,14 @@ a skeleton of your own and pass its path wherever a layout name is taken.
 """
 
 import tomllib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from amanet.errors import LayoutError
+from amanet.errors import LayoutError, first_of
 
 Coordinates = Literal["xyz", "xy-score"]
 LAYOUT_FOLDER = Path(__file__).parent / "layouts"
@@ -140,11 +141,9 @@ def parse_layout(fields: dict[str, Any]) -> SkeletonLayout:
     """
     needed = {"name", "coordinates", "centre", "across", "up", "joints", "mirror", "parts", "groups"}
     if fields.keys() != needed:
-        raise LayoutError(
-            "the fields of the layout are not the ones a layout has",
-            expected=", ".join(sorted(needed)),
-            got=", ".join(sorted(fields)),
-        )
+        missing, unknown = sorted(needed - fields.keys()), sorted(fields.keys() - needed)
+        got = [f"{how}: {', '.join(names)}" for how, names in (("missing", missing), ("unknown", unknown)) if names]
+        raise LayoutError("the fields of the layout are not the ones a layout has", expected=", ".join(sorted(needed)), got="; ".join(got))
     _check_kinds(fields)
     names: tuple[str, ...] = tuple(fields["joints"])
     index = {joint: i for i, joint in enumerate(names)}
@@ -258,11 +257,16 @@ def _check_mirror(layout: SkeletonLayout) -> None:
 
 
 def _check_parts(layout: SkeletonLayout) -> None:
-    members = sorted(joint for part in layout.parts for joint in part.joints)
-    if members != list(range(layout.num_joints)):
-        raise LayoutError(
-            "the parts do not hold every joint exactly once", expected=f"{layout.num_joints} joints", got=f"{len(members)} entries"
-        )
+    _check_every_joint_once(layout, "parts", [joint for part in layout.parts for joint in part.joints])
+
+
+def _check_every_joint_once(layout: SkeletonLayout, field: str, members: Sequence[int]) -> None:
+    counts = Counter(members)
+    missing = [name for joint, name in enumerate(layout.joints) if not counts[joint]]
+    again = [name for joint, name in enumerate(layout.joints) if counts[joint] > 1]
+    if missing or again:
+        got = [f"{first_of(names)} {how}" for names, how in ((missing, "in none"), (again, "more than once")) if names]
+        raise LayoutError(f"the {field} do not hold every joint exactly once", expected=f"{layout.num_joints} joints", got="; ".join(got))
 
 
 def _check_bones(layout: SkeletonLayout) -> None:
@@ -271,14 +275,17 @@ def _check_bones(layout: SkeletonLayout) -> None:
         if part.origin == part.anchor:
             got = f"{layout.joints[part.origin]!r} for both"
             raise LayoutError(f"part {part.name!r} has no direction", expected="an origin and an anchor that are two joints", got=got)
+        field, reference = ("across", layout.across) if layout.root in part.joints else ("up", layout.up)
+        if layout.coordinates == "xyz" and {part.origin, part.anchor} == set(reference):
+            raise LayoutError(
+                f"part {part.name!r} has one direction, and needs two",
+                expected=f"an origin and an anchor that are not the two joints of {field!r}, its second direction",
+                got=[layout.joints[joint] for joint in reference],
+            )
 
 
 def _check_groups(layout: SkeletonLayout) -> None:
-    members = sorted(joint for group in layout.groups for joint in group.joints)
-    if members != list(range(layout.num_joints)):
-        raise LayoutError(
-            "the groups do not hold every joint exactly once", expected=f"{layout.num_joints} joints", got=f"{len(members)} entries"
-        )
+    _check_every_joint_once(layout, "groups", [joint for group in layout.groups for joint in group.joints])
     sets = {frozenset(group.joints) for group in layout.groups}
     for group in layout.groups:
         tops = [joint for joint in group.joints if joint == layout.root or layout.parents[joint] not in group.joints]
