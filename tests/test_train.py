@@ -27,6 +27,7 @@ from amanet.metrics import Scores, accuracy
 from amanet.skeleton import ClipBatch, SkeletonClip
 from amanet.step_graph import Learned, StepGraph
 from amanet.train import resume, train
+from amanet.trained import TRAINED_ON
 from amanet.training_step import balanced_weights
 from fabricate.runs import TINY_RECIPE, TINY_SAMPLING, tiny_experiment, tiny_store, weights_digest
 from fabricate.stores import fabricate_clip, ntu_samples, write_store
@@ -86,6 +87,23 @@ def test_evaluation_gives_the_scores_of_the_last_epoch(undisturbed: Path) -> Non
     again = evaluate(undisturbed)
     np.testing.assert_allclose(again.logits, kept.logits, atol=1e-5)
     assert again.sample == kept.sample
+
+
+def test_clips_that_a_run_was_trained_on_are_no_test(undisturbed: Path, tmp_path: Path) -> None:
+    """As where the split is another one now."""
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    trained_on = (run / TRAINED_ON).read_text().splitlines()
+    assert sorted(trained_on) == ntu_samples((1, 2), (1, 2, 3, 4, 5))
+    settings = (run / "experiment.yaml").read_text()
+    changed = settings.replace("validation_performers: []", "validation_performers: [1]")
+    (run / "experiment.yaml").write_text(changed)
+    with pytest.raises(RunError, match="5 of 5 clips to score are clips that this run was trained on") as caught:
+        evaluate(run, "validation")
+    assert trained_on[0] in str(caught.value)
+    assert not (run / "scores-validation.parquet").exists()
+    (run / "experiment.yaml").write_text(settings)
+    assert sorted(evaluate(run, "train").sample) == sorted(trained_on)
 
 
 def test_the_seed_decides_and_the_machine_does_not(undisturbed: Path, store: ClipStore, tmp_path: Path) -> None:

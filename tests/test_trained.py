@@ -1,5 +1,6 @@
 """A trained network is used on clips of its own kind only."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,11 @@ def test_a_store_of_another_data_set_is_refused(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", [fabricate_clip("S001C001P001R001A001")], "ntu120")
     with pytest.raises(RunError, match="data set is not the one"):
         check_store(CARD, store, tmp_path)
+
+
+def test_a_layout_that_was_changed_is_refused(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", [fabricate_clip("S001C001P001R001A001")])
+    other = replace(CARD, layout=replace(CARD.layout, centre=CARD.layout.centre + 1, up=CARD.layout.across))
+    with pytest.raises(RunError, match="layout was changed") as caught:
+        check_store(other, store, tmp_path)
+    assert "another centre, up" in str(caught.value)

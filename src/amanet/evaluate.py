@@ -11,7 +11,7 @@ from amanet.errors import RunError
 from amanet.experiment import EXPERIMENT_FILE, read_experiment
 from amanet.metrics import Scores, scores_file
 from amanet.scoring import score_clips, score_source
-from amanet.trained import check_store, load_trained, open_store
+from amanet.trained import check_store, check_unseen, load_trained, open_store
 
 
 def evaluate(
@@ -32,7 +32,8 @@ def evaluate(
         batch_size: clips at once.
 
     Raises:
-        RunError: the run is unfinished, or the store's classes, layout or recipe are not the run's.
+        RunError: the run is unfinished, the store's classes, layout or recipe are not the run's, or its split gives clips that the run was
+            trained on to the part.
         ExperimentError: this machine has no such accelerator, or ``batch_size`` is not 1 or more.
         TrainingError: a score is not finite.
     """
@@ -46,6 +47,8 @@ def evaluate(
         raise RunError(
             f"the {part} part of this run is empty", where=run, expected=", ".join(name for name, held in rows.items() if len(held))
         )
+    if part != "train":
+        check_unseen(run, [clips.samples[row] for row in rows[part]])
     dataset = ClipDataset(clips, rows[part], experiment.sampling, experiment.seed, training=False)
     loader = make_loader(dataset, batch_size=batch_size, seed=experiment.seed, epoch=0, shuffle=False)
     source = score_source(experiment, card, part)

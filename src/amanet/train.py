@@ -34,7 +34,7 @@ from amanet.model import Network, synchronise_statistics
 from amanet.places import make_folder, write_file
 from amanet.progress import TrainingDisplay
 from amanet.scoring import score_clips, score_source
-from amanet.trained import WEIGHTS_FILE, NetworkCard, open_store, save_trained
+from amanet.trained import WEIGHTS_FILE, NetworkCard, open_store, save_trained, write_trained_on
 from amanet.training_place import Place
 from amanet.training_step import TrainingStep, balanced_weights, sum_over_processes
 
@@ -119,6 +119,7 @@ class _Training:
             if self._is_finished():
                 return accuracy(Scores.read(scores_file(self.run, self.held_out)))
         elif self.fabric.global_rank == 0:
+            write_trained_on(self.run, self.datasets["train"].samples)
             write_experiment(self.experiment, self.run / EXPERIMENT_FILE)
         self.fabric.barrier()
         logs_events = self.machine.tensorboard and self.fabric.global_rank == 0

@@ -1,6 +1,7 @@
 """A trained network and all that is needed to use it, from and to the weights file of a run."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,13 +15,16 @@ from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset
 from amanet.data.published import get_dataset
 from amanet.data.store import ClipStore
-from amanet.errors import AmanetError, LayoutError, RunError
+from amanet.errors import AmanetError, LayoutError, RunError, first_of
 from amanet.experiment import EXPERIMENT_FILE, Experiment, from_plain, to_plain
 from amanet.model import Network, NetworkConfig
+from amanet.places import write_file
 from amanet.skeleton import SkeletonLayout, Stream
 
 WEIGHTS_FILE = "weights.safetensors"
 WEIGHTS_FORMAT = 2
+TRAINED_ON = "trained-on.txt"
+"""Of a run: the names of its training clips, a line each."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,27 @@ def save_trained(network: Network, card: NetworkCard, run: Path) -> None:
     """Write the weights of a run with their card."""
     description: dict[str, Any] = {"format": WEIGHTS_FORMAT, **to_plain(card)}
     write_weights(run / WEIGHTS_FILE, network.state_dict(), description)
+
+
+def write_trained_on(run: Path, samples: Sequence[str]) -> None:
+    write_file(run / TRAINED_ON, "".join(f"{sample}\n" for sample in samples).encode())
+
+
+def check_unseen(run: Path, samples: Sequence[str]) -> None:
+    """Refuse to score clips that a run was trained on, as a split that was changed since would have it.
+
+    Raises:
+        RunError: some of the samples are among its training clips.
+    """
+    path = run / TRAINED_ON
+    seen = set(path.read_bytes().split(b"\n")) if path.is_file() else set()
+    if known := [sample for sample in samples if sample.encode() in seen]:
+        raise RunError(
+            f"{len(known):,} of {len(samples):,} clips to score are clips that this run was trained on, as the split was changed since",
+            where=run,
+            got=first_of(known),
+            cure="train a new run on this store, or put the split back as it was",
+        )
 
 
 def open_store(experiment: Experiment, run: Path) -> ClipStore:
@@ -158,3 +183,11 @@ def check_store(card: NetworkCard, store: ClipStore, run: Path) -> None:
                 got=found,
                 cure="prepare the clips again with the run's recipe, or name another store",
             )
+    if other := [each.name for each in fields(SkeletonLayout) if getattr(card.layout, each.name) != getattr(store.layout, each.name)]:
+        raise RunError(
+            "the store's layout was changed since the network was trained",
+            where=run,
+            expected=f"layout {card.layout.name} as it was",
+            got=f"another {', '.join(other)}",
+            cure="prepare the clips again with the layout as it was, or train a network on this store",
+        )
