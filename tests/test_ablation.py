@@ -142,6 +142,11 @@ def test_a_result_becomes_a_table_with_the_papers_numbers_beside() -> None:
     assert "8 frames, 3 epochs" in lines[-1]
 
 
+def test_a_name_that_would_break_a_table_is_escaped() -> None:
+    page = make_result(rows=(RowResult("a|b", None, 1000, 2e9, ()),)).markdown()
+    assert r"| a\|b | not trained |" in page
+
+
 def test_a_table_that_fuses_shows_top_1_to_top_5_and_what_fusion_changed() -> None:
     table = Table("mine", "Mine", (Row("a"), Row("b"), Row("both", fuse=("a", "b"))))
     top = (0.5, 0.6, 0.7, 0.8, 0.9)

@@ -97,7 +97,7 @@ class FoundError(Exception):
 
 
 def parser_of(verb: str, arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    def stop(parser: Any, rest: Sequence[str]) -> None:
+    def stop(parser: Any, rest: Sequence[str], cure: str | None = None) -> None:
         raise FoundError(parser)
 
     monkeypatch.setattr(cli, "_parse", stop)
@@ -140,6 +140,19 @@ def test_an_unknown_flag_is_said(capsys: pytest.CaptureFixture[str]) -> None:
         main(["cost", "--colour", "red"])
     assert ended.value.code == 2
     assert "--colour" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [
+        (["train", "run", "--benchmark", "ntu60-xsub", "--store", "store", "--validation_performers", "1"], 'a list, as in "[1, 5]"'),
+        (["train", "--resume", "run", "--recipe.epochs", "4"], "what to do: with --resume go --accelerator, "),
+    ],
+)
+def test_what_to_write_instead_is_said(arguments: list[str], cure: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert cure in capsys.readouterr().err
 
 
 def test_an_error_is_a_sentence_and_no_traceback(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What became of a table of experiments, as a file and as a page."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,20 +117,20 @@ class TableResult:
         header = ["", "top-1, %", "difference", "parameters", "GFLOP a clip"]
         if stated:
             header += [f"paper, % ({self.table.paper})", "difference there"]
-        lines = [_line(header), _line(["---"] * len(header))]
+        lines = [markdown_row(header), markdown_row(["---"] * len(header))]
         for row in self.rows:
             cells = [row.name, _accuracy(row), _difference(row.mean, first.mean, row is first)]
             cells += [f"{row.parameters:,}", f"{row.operations / 1e9:.3g}"]
             if stated:
                 cells += ["" if row.paper is None else f"{row.paper:.1f}", _difference(row.paper, first.paper, row is first)]
-            lines.append(_line(cells))
+            lines.append(markdown_row(cells))
         return lines
 
     def _top5(self) -> list[str]:
         """Top-1 to top-5 of every row that is trained."""
         header = ["", *(f"top-{k}, %" for k in range(1, 6))]
-        rows = [_line([row.name, *(f"{100 * value:.1f}" for value in row.top)]) for row in self.rows if row.seeds]
-        return [_line(header), _line(["---"] * len(header)), *rows]
+        rows = [markdown_row([row.name, *(f"{100 * value:.1f}" for value in row.top)]) for row in self.rows if row.seeds]
+        return [markdown_row(header), markdown_row(["---"] * len(header)), *rows]
 
     def _changed(self) -> list[str]:
         """A sentence for every sum on the clips that it repaired and broke."""
@@ -156,8 +157,10 @@ class TableResult:
         )
 
 
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def markdown_row(cells: Sequence[str]) -> str:
+    """A row of a table in Markdown."""
+    escaped = (cell.replace("|", r"\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
 
 
 def _accuracy(row: RowResult) -> str:

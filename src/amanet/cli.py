@@ -136,14 +136,15 @@ def _function_arguments(verb: str, function: Callable[..., Any], rest: Sequence[
     return found
 
 
-def _parse(parser: "ArgumentParser", rest: Sequence[str]) -> "Namespace":
-    """The arguments as values of their types: dataclasses, paths, numbers. A wrong one is said in one line."""
+def _parse(parser: "ArgumentParser", rest: Sequence[str], cure: str | None = None) -> "Namespace":
+    """The arguments as values of their types: dataclasses, paths, numbers. A wrong one is said in one line, with what to do."""
     from jsonargparse import ArgumentError
 
     try:
         return cast("Namespace", parser.instantiate(parser.parse_args(list(rest))))
     except ArgumentError as error:
-        print(f"{parser.prog}: {error}\n  what to do: see {parser.prog} --help", file=sys.stderr)
+        said = str(error).replace("Expected a <class 'tuple'>", 'Expected a list, as in "[1, 5]"')
+        print(f"{parser.prog}: {said}\n  what to do: {cure or f'see {parser.prog} --help'}", file=sys.stderr)
         raise SystemExit(2) from error
 
 
@@ -210,12 +211,16 @@ def _take(kind: Callable[..., Settings], found: "Namespace", **others: Any) -> S
 
 
 def _resume_arguments(rest: Sequence[str]) -> tuple[Path, Any]:
+    from dataclasses import fields
+
     from amanet.experiment import Machine
 
     parser = _parser("train")
     parser.add_argument("--resume", type=Path, metavar="RUN", required=True, help="folder of the stopped run")
     parser.add_class_arguments(Machine)
-    found = _parse(parser, rest).as_dict()
+    flags = ", ".join(f"--{field.name}" for field in fields(Machine))
+    cure = f"with --resume go {flags}; a run keeps its other settings in its experiment.yaml, where epochs can be added, too"
+    found = _parse(parser, rest, cure).as_dict()
     run = found.pop("resume")
     found.pop("config", None)
     return run, Machine(**found)

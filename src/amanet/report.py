@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from amanet.ablation_result import TableResult
+from amanet.ablation_result import TableResult, markdown_row
 from amanet.claims import Claim, Noise, Verdict, weigh
 from amanet.data.benchmark import OWN, OwnBenchmark
 from amanet.data.published import get_benchmark
@@ -256,7 +256,7 @@ def _pictures(result: TableResult) -> dict[str, Figure]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+    return [markdown_row(cells) for cells in (header, ["---"] * len(header), *rows)]
 
 
 def _around(page: Path) -> tuple[str, str]:

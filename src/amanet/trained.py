@@ -116,7 +116,7 @@ def open_store(experiment: Experiment, run: Path) -> ClipStore:
         StoreError: it is damaged.
     """
     if not experiment.store.exists():
-        cure = "write its new place there as store"
+        cure = "write its new place there as store, or give it to amanet evaluate as --store"
         raise RunError("the store of this run is not where it was", where=run / EXPERIMENT_FILE, expected=experiment.store, cure=cure)
     return ClipStore.open(experiment.store)
 
