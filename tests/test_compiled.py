@@ -4,9 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
+from numba import config
 
 import amanet
+from amanet.compiled import compiled
+from amanet.kept_code import _Files
 
 
 def test_loops_compile_where_there_is_no_folder_to_keep_them(tmp_path: Path) -> None:
@@ -56,3 +63,61 @@ print(hashlib.sha256(b"".join(weight.grad.numpy().tobytes() for weight in networ
     (compiled, (_,)), (found, remarks) = digest(), digest()
     assert compiled == found
     assert not remarks
+
+
+def test_a_loop_is_compiled_again_when_one_that_it_calls_has_changed(tmp_path: Path) -> None:
+    package = tmp_path / "amanet"
+    shutil.copytree(Path(amanet.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    inner = "from amanet.compiled import compiled\n\n@compiled\ndef inner(x):\n    return x + {}\n"
+    (package / "outer.py").write_text(
+        "from amanet.compiled import compiled\nfrom amanet.inner import inner\n\n@compiled\ndef outer(x):\n    return inner(x)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+    code = "from amanet.outer import outer; print(outer(1), sum(outer.stats.cache_hits.values()))"
+    found = []
+    for added in (1, 1, 5):
+        (package / "inner.py").write_text(inner.format(added))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+        found.append(done.stdout.split())
+    assert found == [["2", "0"], ["2", "1"], ["6", "0"]]
+
+
+def test_code_that_two_processes_keep_at_once_is_never_that_of_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other, third = (_Files(str(tmp_path), "loop", "stamp") for _ in range(3))
+    one.save("float32", ["one"])
+    monkeypatch.setattr(other, "_load_index", dict)  # it had looked before the first one wrote
+    other.save("float64", ["other"])
+    assert third.load("float32") in (None, ["one"])
+    assert third.load("float64") == ["other"]
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: whole[:-50] + bytes(50)])
+def test_kept_code_that_is_damaged_is_compiled_again(
+    suffix: str, damage: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+
+    def answer(x: int) -> int:
+        return x + 41
+
+    def hits() -> int:
+        code: Any = compiled(answer)
+        assert code(1) == 42
+        return sum(code.stats.cache_hits.values())
+
+    assert [hits(), hits()] == [0, 1]
+    (kept,) = tmp_path.rglob(f"*{suffix}")
+    kept.write_bytes(damage(kept.read_bytes()))
+    assert [hits(), hits()] == [0, 1]
+
+
+def test_a_full_disk_costs_no_more_than_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(_Files, "_open_for_write", full)
+    code: Any = compiled(lambda x: x + 1)
+    assert code(1) == 2
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

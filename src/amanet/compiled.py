@@ -3,16 +3,20 @@
 import inspect
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from ctypes import CFUNCTYPE, c_double, c_float, c_ssize_t, c_void_p
-from functools import partial
 from threading import Lock
 from typing import Any, ClassVar, no_type_check
 
 from llvmlite import ir
 from llvmlite.binding import add_symbol
-from numba import cfunc, njit, types
+from numba import njit, types
 from numba.core import cgutils, event
+from numba.core.ccallback import CFunc
+from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic
+
+from amanet.kept_code import KeptCode
 
 REORDERED = {"reassoc", "nsz", "contract", "arcp"}
 """What a kernel may do that reorders: sums in vectors, zeros without signs, products added unrounded, reciprocals."""
@@ -23,14 +27,13 @@ POINTER, NUMBER, WHOLE = "pointer", "number", "whole"
 
 def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
     """The loop in machine code, which is kept for the next process where there is a folder to write it to. It lets other threads run."""
-    return _kept(partial(njit, nogil=True), loop)
+    return _keep(njit(nogil=True)(loop), loop)
 
 
-def _kept(compiles: Callable[..., Callable[[Callable[..., Any]], Any]], loop: Callable[..., Any]) -> Any:
-    try:
-        return compiles(cache=True)(loop)
-    except RuntimeError:  # numba finds no folder to write it to
-        return compiles()(loop)
+def _keep(code: Any, loop: Callable[..., Any]) -> Any:
+    with suppress(RuntimeError):  # numba finds no folder to write it to
+        code._cache = KeptCode(loop)
+    return code
 
 
 class _FirstCompiled(event.Listener):
@@ -80,7 +83,9 @@ class Kernel:
         options = {"fastmath": REORDERED} if self.reorders else {}
         for number, plain in ((types.float32, c_float), (types.float64, c_double)):
             name, kinds = self._name(number), {POINTER: types.CPointer(number), NUMBER: number, WHOLE: types.intp}
-            code = _kept(partial(cfunc, types.void(*(kinds[each] for each in arguments)), **options), self.loop)
+            signature = normalize_signature(types.void(*(kinds[each] for each in arguments)))
+            code = _keep(CFunc(self.loop, signature, locals={}, options=options), self.loop)
+            code.compile()
             add_symbol(name, code.address)
             seen = {POINTER: c_void_p, NUMBER: plain, WHOLE: c_ssize_t}
             self.made[name] = code, CFUNCTYPE(None, *(seen[each] for each in arguments))(code.address)

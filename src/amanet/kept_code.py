@@ -1,0 +1,79 @@
+"""Machine code that numba keeps for the next process, so that what is wrong with its files costs time and never a result."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+DIGEST = hashlib.sha256().digest_size
+
+
+class KeptCode(FunctionCache):
+    """As numba's own, but that
+
+    - code is taken for old when any file of loops has changed, not just the one that its loop stands in: a loop holds those that it calls;
+    - every piece of code has a file of its own name: of two processes that compile at once, neither writes over the other's;
+    - files that are cut or changed are not used, and where nothing can be written nothing is kept.
+
+    Raises:
+        RuntimeError: there is no folder to write to.
+    """
+
+    def __init__(self, loop: Any) -> None:
+        super().__init__(loop)
+        self._cache_file = _Files(self.cache_path, self._impl.filename_base, stamp_of_loops())
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except (OSError, _ChangedError):
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError:
+            return
+
+
+class _ChangedError(Exception):
+    """A file is not what was written."""
+
+
+class _Files(IndexDataCacheFile):
+    """An index of signatures, and a file of code for each of them, which ends with its hash."""
+
+    def save(self, key: Any, data: Any) -> None:
+        overloads = self._load_index()
+        overloads[key] = name = f"{Path(self._index_name).stem}.{uuid4().hex[:16]}.nbc"
+        self._save_data(name, data)  # before the index says that it is there
+        self._save_index(overloads)
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            return super()._load_index()
+        except Exception:  # whatever pickle says of a file that is none
+            return {}
+
+    def _save_data(self, name: str, data: Any) -> None:
+        content = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(content + hashlib.sha256(content).digest())
+
+    def _load_data(self, name: str) -> Any:
+        written = Path(self._data_path(name)).read_bytes()
+        if hashlib.sha256(written[:-DIGEST]).digest() != written[-DIGEST:]:
+            raise _ChangedError(name)
+        return super()._load_data(name)  # what follows the code is not read
+
+
+@cache
+def stamp_of_loops() -> str:
+    """A hash of all files of the package that hold loops."""
+    package = Path(__file__).parent
+    files = [(path, path.read_bytes()) for path in sorted(package.rglob("*.py"))]
+    held = [str(path.relative_to(package)).encode() + content for path, content in files if b"amanet.compiled import" in content]
+    return hashlib.sha256(b"".join(held) + (package / "compiled.py").read_bytes()).hexdigest()
