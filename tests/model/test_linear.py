@@ -123,3 +123,15 @@ def test_what_is_no_product_is_refused(left: tuple[int, int], right: tuple[int, 
     """It would read or write beside the memory of its tensors."""
     with pytest.raises(ValueError, match=r"a product wants .*got"):
         unwrap(multiply)(torch.ones(left), torch.ones(right), out)  # type checks of the tests refuse it before
+
+
+def test_gradients_of_turned_features_and_weights() -> None:
+    """Where channels do not lie beside each other."""
+    features, weight = draw(7, 5).t()[None].requires_grad_(), draw(7, 3).t().requires_grad_()
+    linear(features, weight).sin().sum().backward()
+    found = [features.grad, weight.grad]
+    features.grad = weight.grad = None
+    F.linear(features, weight).sin().sum().backward()
+    for one, other in zip(found, (features.grad, weight.grad), strict=True):
+        assert one is not None
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)

@@ -1,8 +1,14 @@
 """Bodies side by side on threads against all of them on one: the same results, whoever is faster."""
 
+import gc
 import os
+import subprocess
+import sys
 import threading
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from amanet.model import BlockConfig, Network, NetworkConfig, side_by_side
 from amanet.model.normalisation import BatchNorm
+from amanet.model.sfem import SFEM
 from amanet.model.threads import number_of_threads, pool
 from amanet.skeleton import load_layout
 
@@ -264,3 +271,103 @@ def test_a_fork_starts_its_own_threads() -> None:
         os._exit(pool.cache_info().currsize)
     assert os.waitpid(child, 0)[1] == 0
     assert pool.cache_info().currsize
+
+
+def test_fewer_threads_at_the_gradient_than_before_it() -> None:
+    found = step(make(), 1)
+    network = make()
+    torch.set_num_threads(3)
+    joints, present = draw()
+    logits = network(joints.requires_grad_(), present)
+    torch.set_num_threads(1)
+    F.cross_entropy(logits, torch.arange(3)).backward()
+    torch.testing.assert_close(joints.grad[present], found["of joints"], rtol=1e-9, atol=1e-9)  # pyright: ignore[reportOptionalSubscript]
+
+
+def test_gradients_reach_what_is_no_weight() -> None:
+    """A buffer, and somebody else's tensor in the place of a weight."""
+    found: list[Tensor] = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        network, alpha = make(), torch.tensor(0.8, requires_grad=True)
+        first, second, *_ = (module for module in network.modules() if isinstance(module, SFEM))
+        first.graph.requires_grad_()
+        del second.weight
+        vars(second)["weight"] = alpha
+        network(*draw()).square().sum().backward()
+        assert first.graph.grad is not None
+        assert alpha.grad is not None
+        found.append(torch.cat([first.graph.grad.flatten(), alpha.grad[None]]))
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("alone", [0, 2])
+def test_blocks_that_are_compiled_by_themselves_see_all_bodies(alone: int) -> None:
+    code = f"""
+import torch
+from amanet.model import Network, NetworkConfig, side_by_side
+from amanet.skeleton import load_layout
+side_by_side.LEAST_WORK = 1
+torch.set_num_threads(2)
+torch.set_default_dtype(torch.float64)
+joints = torch.randn(3, 2, 14, 15, 3)
+joints[:{alone}, 1] = 0
+found = []
+for compiles in (False, True):
+    torch.manual_seed(0)
+    network = Network(NetworkConfig(width=12), load_layout("sbu15"), num_classes=5, num_bodies=2)
+    if compiles:
+        for block in network.blocks:
+            block.compile(backend="eager")
+    found.append([network(joints, joints.any(-1)), *network.buffers()])
+for one, other in zip(*found, strict=True):
+    torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+network.recompute = True
+try:
+    network(joints)
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "cannot be computed again" in done.stdout
+
+
+def test_an_interrupt_while_work_is_handed_out_leaves_the_next_step_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = step(make(), 2)
+    submit = ThreadPoolExecutor.submit
+    handed = list[Future[object]]()
+
+    def interrupted(pool: ThreadPoolExecutor, *work: object) -> Future[object]:
+        if handed:
+            raise KeyboardInterrupt
+        handed.append(submit(pool, *work))  # type: ignore[arg-type]
+        return handed[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ThreadPoolExecutor, "submit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            step(make(), 2)
+    assert isinstance(handed[0].exception(timeout=60), threading.BrokenBarrierError)
+    assert_same(step(make(), 2), expected)
+
+
+def test_an_error_keeps_no_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Tensor]] = []
+    pool_together = Network._pool_together
+
+    def fail(network: Network, *inputs: Any) -> Tensor:
+        output = pool_together(network, *inputs)
+        made.append(weakref.ref(output))
+        raise MemoryError
+
+    monkeypatch.setattr(Network, "_pool_together", fail)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(MemoryError):
+            step(make(), 2)
+        assert made
+        assert not any(each() is not None for each in made)
+    finally:
+        gc.enable()

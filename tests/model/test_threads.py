@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from amanet.model import BlockConfig, Network, NetworkConfig, linear, side_by_side
 from amanet.model.normalisation import BatchNorm
-from amanet.model.pieces import shares, tiles
-from amanet.model.threads import divide, helped_by, helpers, number_of_threads
+from amanet.model.pieces import at_once, cut, scratch, shares, tiles
+from amanet.model.threads import Pool, divide, helped_by, helpers, number_of_threads
 from amanet.skeleton import load_layout
 
 BLOCKS = {
@@ -128,3 +128,32 @@ def test_one_body_on_several_threads_gives_what_it_gives_on_one(kind: str, ours:
                 assert torch.equal(found, known)
             else:
                 torch.testing.assert_close(found, known, rtol=1e-3, atol=1e-3)
+
+
+def test_a_thread_that_cannot_start_is_an_error_and_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = threading.Thread.start, list[threading.Thread]()
+
+    def start_one(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    torch.set_num_threads(3)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_one)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            Pool(3)
+    started[0].join(timeout=60)
+    assert not started[0].is_alive()
+    assert torch.get_num_threads() == 3
+
+
+def test_no_items_are_no_pieces() -> None:
+    assert list(cut(0, 0)) == []
+    assert at_once(0) > 0
+
+
+def test_memory_of_a_thread_is_where_its_user_is() -> None:
+    with torch.device("meta"):
+        assert scratch("here", (3,), torch.zeros(1, device="cpu")).device.type == "cpu"

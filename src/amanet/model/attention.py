@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amanet.errors import ExperimentError
+from amanet.model.tracing import is_traced
 from amanet.skeleton import SkeletonLayout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, tile_window, with_self_loops
 
@@ -73,12 +74,12 @@ def works_in_pieces(features: Tensor) -> bool:
     A compiler is left to do it by itself, and compiled loops (:mod:`amanet.products`) know no half precision.
     """
     whole = features.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
-    return features.device.type == "cpu" and whole and not torch.compiler.is_compiling()
+    return features.device.type == "cpu" and whole and not is_traced()
 
 
 def runs_kernels(features: Tensor) -> bool:
     """Whether a module runs kernels of its own, written in Triton; a compiler is left to write them by itself."""
-    return features.device.type == "cuda" and not torch.compiler.is_compiling() and _knows_triton(features.device)
+    return features.device.type == "cuda" and not is_traced() and _knows_triton(features.device)
 
 
 @lru_cache

@@ -58,9 +58,9 @@ class _Linear(torch.autograd.Function):
         gradient = gradients[0].reshape(-1, len(weight))
         of_features = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_features = multiply(gradient, weight, torch.empty_like(rows)).view(ctx.shape)
+            of_features = multiply(gradient, weight, rows.new_empty(rows.shape)).view(ctx.shape)
         if ctx.needs_input_grad[1]:
-            of_weight = multiply(gradient.t(), rows, torch.empty_like(weight))
+            of_weight = multiply(gradient.t(), rows, weight.new_empty(weight.shape))
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum(0)
         return of_features, of_weight, of_bias

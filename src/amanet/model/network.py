@@ -18,6 +18,7 @@ from amanet.model.normalisation import BatchNorm, ComputingAgain, DataNorm, coun
 from amanet.model.normed_sum import sweeps_over
 from amanet.model.preprocessing import DP, AlienChoice, DPChoice
 from amanet.model.shared_bodies import SharedBodies, all_bodies, share_absent
+from amanet.model.tracing import is_traced
 from amanet.skeleton import SkeletonLayout, Stream, derive_stream, stream_layout
 
 BLOCKS = 3
@@ -136,10 +137,13 @@ class Network(nn.Module):
             return self._classify(self._pool(features.index_select(0, shared.kept), shared).index_select(0, shared.place), present)
 
     def _shares(self, joints: Tensor) -> bool:
-        if not self.shares_absent or torch.compiler.is_compiling():
+        if not self.shares_absent or is_traced() or self._is_compiled_in_part():
             return False
         pays = joints.device.type == "cpu" or joints.shape[0] * joints.shape[1] >= FEWEST_SHARED
         return pays and (not self.training or sweeps_over(joints))
+
+    def _is_compiled_in_part(self) -> bool:
+        return any(map(side_by_side.is_compiled, self.blocks.modules()))
 
     def _pool(self, features: Features, shared: SharedBodies | None = None) -> Float[Tensor, "clip_body wide_channel"]:
         if not side_by_side.pays(self.blocks, features) or any(norm.synchronises() for norm in batch_norms(self.blocks)):
@@ -152,6 +156,8 @@ class Network(nn.Module):
 
     def _pool_together(self, features: Features, shared: SharedBodies | None) -> Float[Tensor, "clip_body wide_channel"]:
         recomputes = self.recompute and self.training and torch.is_grad_enabled()
+        if recomputes and (is_traced() or self._is_compiled_in_part()):
+            raise ValueError("what is compiled cannot be computed again for its gradient: leave out recompute, or compile()")
         for block in self.blocks:
             features = _recomputed(block, features, shared) if recomputes else block(features)
         return features.mean(dim=(1, 2))

@@ -19,6 +19,7 @@ from amanet.model.linear import linear
 from amanet.model.normed_sum import finish, joins_what_follows, normalise, normalise_by, sweeps_once, sweeps_over
 from amanet.model.shared_bodies import SharedBodies, all_bodies
 from amanet.model.side_by_side import leads
+from amanet.model.tracing import is_traced
 
 _SHARED: ContextVar[SharedBodies | None] = ContextVar("shared", default=None)
 _AGAIN: ContextVar[bool] = ContextVar("again", default=False)
@@ -53,11 +54,11 @@ class ComputingAgain:
 
 
 def _shared() -> SharedBodies | None:
-    return None if torch.compiler.is_compiling() else _SHARED.get()  # a compiled graph knows no context
+    return None if is_traced() else _SHARED.get()  # a compiled graph knows no context
 
 
 def _computes_again() -> bool:
-    return not torch.compiler.is_compiling() and _AGAIN.get()
+    return not is_traced() and _AGAIN.get()
 
 
 def counted_bodies(features: Float[Tensor, "clip_body *rows channel"]) -> SharedBodies:

@@ -23,12 +23,12 @@ Tile = tuple[slice, slice]
 
 def at_once(numbers: int) -> int:
     """How many items of so many numbers each make a piece."""
-    return max(1, NUMBERS_AT_ONCE // numbers)
+    return max(1, NUMBERS_AT_ONCE // max(1, numbers))
 
 
 def cut(items: int, at_once: int) -> Iterator[slice]:
     """Slices of so many items each."""
-    return (slice(start, min(start + at_once, items)) for start in range(0, items, at_once))
+    return (slice(start, min(start + at_once, items)) for start in range(0, items, max(1, at_once)))
 
 
 def shares(items: int) -> list[slice]:
@@ -61,5 +61,5 @@ def scratch(name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
     key, numbers = f"{name} {like.dtype}", math.prod(shape)
     if key not in kept or len(kept[key]) < numbers:
         with torch.inference_mode(False):
-            kept[key] = torch.empty(numbers, dtype=like.dtype)
+            kept[key] = torch.empty(numbers, dtype=like.dtype, device=like.device)
     return kept[key][:numbers].view(shape)

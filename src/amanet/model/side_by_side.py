@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from amanet.model.shared_bodies import SharedBodies
 from amanet.model.threads import helped_by, helpers, pool
+from amanet.model.tracing import is_traced
 
 Found = TypeVar("Found")
 Bodies = Float[Tensor, "clip_body frame joint channel"]
@@ -62,7 +63,7 @@ _SEAT: ContextVar[_Seat | None] = ContextVar("seat", default=None)
 
 def everyone(found: Found) -> list[Found]:
     """What each of the threads that share a batch found, in the order of their bodies."""
-    seat = None if torch.compiler.is_compiling() else _SEAT.get()
+    seat = None if is_traced() else _SEAT.get()
     return [found] if seat is None else seat.show(found)
 
 
@@ -74,17 +75,19 @@ def add_up(sums: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 def leads() -> bool:
     """Whether this thread does what is done once for a batch."""
-    seat = None if torch.compiler.is_compiling() else _SEAT.get()
+    seat = None if is_traced() else _SEAT.get()
     return seat is None or seat.place == 0
 
 
 def pays(network: nn.Module, features: Bodies) -> bool:
     """Whether the bodies are best taken apart: on a CPU, with enough to do, where nobody listens to modules, weights or operations."""
-    if features.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+    if features.device.type != "cpu" or is_traced() or torch.is_autocast_enabled("cpu"):
         return False
     if torch.get_num_threads() < 2 or _worth(network, features) < 2 or _somebody_listens():
         return False
-    return not any(map(_has_listeners, network.modules())) and not any(each._backward_hooks for each in network.parameters())
+    if any(each._backward_hooks for each in network.parameters()):
+        return False
+    return not any(_has_listeners(each) or _learns_more(each) or is_compiled(each) for each in network.modules())
 
 
 def _somebody_listens() -> bool:
@@ -95,6 +98,16 @@ def _somebody_listens() -> bool:
 
 def _has_listeners(module: nn.Module) -> bool:
     return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
+
+
+def _learns_more(module: nn.Module) -> bool:
+    """Whether gradients go to other tensors of a module than its weights."""
+    return any(isinstance(each, Tensor) and each.requires_grad for each in (*module._buffers.values(), *vars(module).values()))
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether a module's own graph was compiled, which knows nothing of other threads, nor of equal bodies."""
+    return module._compiled_call_impl is not None or type(module).__name__ == "OptimizedModule"
 
 
 def compute(work: Work, network: nn.Module, features: Bodies, bodies: SharedBodies) -> Outputs:
@@ -159,7 +172,7 @@ def _part(bodies: SharedBodies, share: slice) -> SharedBodies:
 
 def _at_once(run: Callable[[Any], Found], shares: Sequence[Any]) -> list[Found]:
     """What each thread's run returns. If one fails, so do those that wait for it, and its error is raised."""
-    meeting, threads = _Meeting(len(shares)), torch.get_num_threads()
+    meeting, threads = _Meeting(len(shares)), max(torch.get_num_threads(), len(shares))
     at_each = threads // len(shares)
     others = helpers(threads - len(shares))
 
@@ -172,13 +185,16 @@ def _at_once(run: Callable[[Any], Found], shares: Sequence[Any]) -> list[Found]:
             meeting.barrier.abort()
             raise
 
-    futures = pool("bodies", len(shares)).start(take_part, len(shares))
     try:
+        futures = pool("bodies", len(shares)).start(take_part, len(shares))
         wait(futures)
     except BaseException:  # Ctrl-C
         meeting.barrier.abort()
         raise
     errors = [error for each in futures if (error := each.exception()) is not None]
     for error in sorted(errors, key=lambda error: isinstance(error, BrokenBarrierError)):
-        raise error
+        try:
+            raise error
+        finally:
+            del errors, error, futures  # which would hold each other, and all tensors of the step
     return [each.result() for each in futures]

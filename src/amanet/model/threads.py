@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from amanet.model.tracing import is_traced
+
 Part = TypeVar("Part")
 Found = TypeVar("Found")
 
@@ -25,8 +27,14 @@ class Pool:
         self.lock = Lock()
         self.executor = ThreadPoolExecutor(number, "amanet", initializer=_divide_nothing)
         started = Barrier(number)
-        wait([self.executor.submit(started.wait) for _ in range(number)])
-        torch.set_num_threads(threads)  # a thread sets the number of threads yet to come, too, which are none of ours
+        try:
+            wait([self.executor.submit(started.wait) for _ in range(number)])
+        except BaseException:  # as of a system that has no thread left
+            started.abort()
+            self.executor.shutdown(wait=False)
+            raise
+        finally:
+            torch.set_num_threads(threads)  # a thread sets the number of threads yet to come, too, which are none of ours
 
     def start(self, work: Callable[[int], Found], times: int) -> list[Future[Found]]:
         """The work at so many places, as the calling thread would do it: all of them before any of another caller's.
@@ -75,7 +83,7 @@ def helped_by(others: Pool | None, number: int) -> Iterator[None]:
 
 def number_of_threads() -> int:
     """By how many this thread divides its work, itself among them."""
-    found = None if torch.compiler.is_compiling() else _HELP.get()
+    found = None if is_traced() else _HELP.get()
     return 1 if found is None else found[1]
 
 
