@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from amanet.data.own.clip_file import read_own_clip
 from amanet.data.store_writer import mark_absent
 from amanet.errors import AmanetError, FormatError
-from amanet.skeleton import SkeletonLayout, load_layout
+from amanet.skeleton import SkeletonClip, SkeletonLayout, load_layout
 from fabricate.own import as_csv, as_jsonl, as_npy, own_clip, stick
 
 COCO = load_layout("coco17")
@@ -54,6 +54,26 @@ def test_two_numbers_a_joint_have_a_score_of_one() -> None:
     header = ",".join(["frame", *(f"{joint}_{axis}" for joint in COCO.joints for axis in "xy")])
     table = header + "\n" + ",".join(["0", *map(str, range(34))]) + "\n"
     assert (read_own_clip(table.encode(), Path("a.csv"), COCO).joints[..., 2] == 1).all()
+
+
+@pytest.mark.parametrize("kind", ["npy", "csv", "jsonl"])
+def test_joints_with_a_score_are_absent_where_all_their_numbers_are_zero(kind: str) -> None:
+    """A joint of which only the place, or only the score, is 0 was seen."""
+    seen = own_clip("a", COCO, frames=4)
+    joints, present = np.where(seen.joints == 0, 1, seen.joints), np.ones_like(seen.present)
+    joints[0, 2], joints[0, 1, 5] = 0, 0
+    present[0, 2], present[0, 1, 5] = False, False
+    joints[0, 0, 3, :2], joints[0, 0, 4, 2] = 0, 0
+    clip = SkeletonClip("a", joints, np.ones_like(present))
+    content = {"npy": as_npy(joints), "csv": as_csv(clip, COCO), "jsonl": as_jsonl(clip)}[kind]
+    found = read_own_clip(content, Path(f"a.{kind}"), COCO)
+    np.testing.assert_array_equal(found.present, present)
+    np.testing.assert_array_equal(found.joints, joints)
+
+
+def test_a_clip_of_zeros_shows_nobody() -> None:
+    with pytest.raises(FormatError, match="nobody is seen in any frame"):
+        read_own_clip(as_npy(np.zeros((2, 17, 3))), Path("a.npy"), COCO)
 
 
 def test_frames_without_a_row_are_frames_without_anybody(layout: SkeletonLayout) -> None:

@@ -9,8 +9,10 @@ file              holds
 ================  ==================================================================================================================
 
 A joint has the numbers that its layout says: x, y, z, or x, y, score. Where there is no score to tell, two numbers do, and the score is 1.
+Where there is one, a joint of which all three are exactly 0 is absent too: so pose estimators write what they did not find.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,9 @@ def read_own_clip(content: bytes, path: Path | str, layout: SkeletonLayout) -> S
     if path.suffix not in READERS:
         raise FormatError("this is no file of a clip", where=path, expected=f"a name that ends in {', '.join(SUFFIXES)}")
     found = READERS[path.suffix](content, path, layout)
+    if layout.coordinates == "xy-score" and found.numbers.shape[-1] == layout.num_coords:
+        undetected = (found.numbers == 0).all(-1, keepdims=True)
+        found = replace(found, numbers=np.where(undetected, np.nan, found.numbers))
     if np.isnan(found.numbers).all():  # as it is where there is no number
         bodies, frames = found.numbers.shape[:2]
         raise FormatError("nobody is seen in any frame", where=path, got=f"{bodies} bodies, {frames} frames")
