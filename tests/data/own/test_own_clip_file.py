@@ -76,6 +76,12 @@ def test_a_clip_of_zeros_shows_nobody() -> None:
         read_own_clip(as_npy(np.zeros((2, 17, 3))), Path("a.npy"), COCO)
 
 
+@pytest.mark.parametrize("numbers", [np.zeros((2, 17, 2)), np.concatenate([np.zeros((2, 17, 2)), np.ones((2, 17, 1))], axis=-1)])
+def test_a_score_does_not_make_a_place_of_zeros(numbers: np.ndarray) -> None:
+    with pytest.raises(FormatError, match=r"joints all lie at exactly 0(.|\n)*body 1, frame 1 of 2, nose"):
+        read_own_clip(as_npy(numbers), Path("a.npy"), COCO)
+
+
 def test_frames_without_a_row_are_frames_without_anybody(layout: SkeletonLayout) -> None:
     header = ",".join(["frame", *(f"{joint}_{axis}" for joint in layout.joints for axis in "xyz")])
     rows = [",".join([str(frame), *map(str, range(1, 13))]) for frame in (7, 4)]

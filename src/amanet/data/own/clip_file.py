@@ -82,7 +82,7 @@ def _check_places(found: ClipNumbers, absent: np.ndarray, layout: SkeletonLayout
     with np.errstate(invalid="ignore"):
         far = np.abs(found.numbers) > LARGEST_PLACE
     partly = absent.any(-1) & ~absent.all(-1)
-    at_zero = (found.numbers == 0).all((-1, -2))
+    at_zero = (found.numbers[..., : layout.num_axes] == 0).all((-1, -2))
     faults = {
         "a number that is not finite or no place": (far.any(-1), f"finite numbers within ±{LARGEST_PLACE:g}", None),
         "a joint with some of its numbers": (partly, "all numbers of a joint or none", ABSENT),
