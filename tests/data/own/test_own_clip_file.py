@@ -112,13 +112,25 @@ def changed(value: float, *place: int) -> np.ndarray:
         (np.ones((1, 1, 5, 4, 3)), "holds no clip"),
         (np.ones((5, 4, 3), dtype=complex), "holds no clip"),
         (np.ones((5, 4, 3), dtype=bool), "holds no clip"),
-        (np.ones((65, 1, 4, 3)), "too large"),
+        (np.ones((65, 65, 4, 3)), "too large"),
+        (np.ones((65, 1, 4, 3)), "in another order"),
         (np.array([{"a": 1}], dtype=object), "holds no clip"),
     ],
 )
 def test_arrays_that_are_no_clips_are_refused(layout: SkeletonLayout, numbers: np.ndarray, message: str) -> None:
     with pytest.raises(FormatError, match=message):
         read_own_clip(as_npy(numbers), Path("a.npy"), layout)
+
+
+def test_frames_in_the_place_of_people_are_refused(layout: SkeletonLayout) -> None:
+    """People who are more than the frames, and more than four times as many as take part, are none."""
+    message = r"a\.npy: the axes of this array(.|\n)*\(body, frame, joint, coord\)(.|\n)*up to 2 people(.|\n)*\(40, 2, 4, 3\)"
+    with pytest.raises(FormatError, match=message):
+        read_own_clip(as_npy(np.ones((40, 2, 4, 3))), Path("a.npy"), layout, max_bodies=2)
+    with pytest.raises(FormatError, match=r"\(5, 1, 4, 3\)"):
+        read_own_clip(as_npy(np.ones((5, 1, 4, 3))), Path("a.npy"), layout, max_bodies=1)
+    for shape in ((8, 1), (2, 1), (40, 40), (9, 30)):
+        assert read_own_clip(as_npy(np.ones((*shape, 4, 3))), Path("a.npy"), layout, max_bodies=2).joints.shape[:2] == shape
 
 
 HEADER = "frame,body," + ",".join(f"{joint}_{axis}" for joint in ("hip", "chest", "hand_left", "hand_right") for axis in "xyz")

@@ -166,6 +166,12 @@ def test_nobody_is_held_out_where_nobody_is_named(folder: Path, tmp_path: Path) 
         split_rows(store, get_benchmark("own"), validation_performers=[1])
 
 
+def test_a_clip_whose_frames_come_first_is_refused_by_how_many_take_part(folder: Path, tmp_path: Path) -> None:
+    (folder / "clips/clip03.npy").write_bytes(as_npy(np.ones((9, 1, 4, 3))))
+    with pytest.raises(AmanetError, match=r"clip03\.npy: the axes of this array(.|\n)*up to 2 people"):
+        prepare("own", folder, tmp_path / "store", workers=1)
+
+
 @pytest.mark.parametrize("raw", [["one", "two"], ["nowhere"]])
 def test_one_folder_is_needed(tmp_path: Path, raw: list[str]) -> None:
     with pytest.raises(AmanetError, match=r"one folder|no folder here"):

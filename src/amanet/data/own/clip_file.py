@@ -19,30 +19,28 @@ import numpy as np
 from jaxtyping import Float
 
 from amanet.data.own.csv_file import read_csv
+from amanet.data.own.description import MOST_BODIES
 from amanet.data.own.jsonl_file import read_jsonl
 from amanet.data.own.npy_file import read_npy
 from amanet.data.own.numbers import ClipNumbers
 from amanet.errors import FormatError
 from amanet.skeleton import SkeletonClip, SkeletonLayout
 
-READERS = {".npy": read_npy, ".csv": read_csv, ".jsonl": read_jsonl}
-SUFFIXES = tuple(READERS)
+SUFFIXES = (".npy", ".csv", ".jsonl")
 LARGEST_PLACE = 1e6
 """Far beyond any picture in pixels and any room in millimetres; what lies farther out is no place."""
 ABSENT = "write NaN (.npy), an empty cell (.csv) or null (.jsonl) for a joint that was not seen"
 
 
-def read_own_clip(content: bytes, path: Path | str, layout: SkeletonLayout) -> SkeletonClip:
-    """The clip in the content of one file, named after the file, without a label.
+def read_own_clip(content: bytes, path: Path | str, layout: SkeletonLayout, max_bodies: int = MOST_BODIES) -> SkeletonClip:
+    """The clip in the content of one file, named after the file, without a label; ``max_bodies`` people take part in it at most.
 
     Raises:
         FormatError: not of the format that its suffix says, not of the layout, a number that is not finite or no place, or nobody in any
             frame; the message names the line, or the body and the frame.
     """
     path = Path(path)
-    if path.suffix not in READERS:
-        raise FormatError("this is no file of a clip", where=path, expected=f"a name that ends in {', '.join(SUFFIXES)}")
-    found = READERS[path.suffix](content, path, layout)
+    found = _read(content, path, layout, max_bodies)
     if layout.coordinates == "xy-score" and found.numbers.shape[-1] == layout.num_coords:
         undetected = (found.numbers == 0).all(-1, keepdims=True)
         found = replace(found, numbers=np.where(undetected, np.nan, found.numbers))
@@ -55,6 +53,18 @@ def read_own_clip(content: bytes, path: Path | str, layout: SkeletonLayout) -> S
     present = ~absent[..., 0]
     joints = np.where(present[..., None], numbers, 0).astype(np.float32)
     return SkeletonClip(path.name.removesuffix(path.suffix), joints, present)
+
+
+def _read(content: bytes, path: Path, layout: SkeletonLayout, max_bodies: int) -> ClipNumbers:
+    match path.suffix:
+        case ".npy":
+            return read_npy(content, path, max_bodies)
+        case ".csv":
+            return read_csv(content, path, layout)
+        case ".jsonl":
+            return read_jsonl(content, path)
+        case _:
+            raise FormatError("this is no file of a clip", where=path, expected=f"a name that ends in {', '.join(SUFFIXES)}")
 
 
 def _with_score(

@@ -54,7 +54,7 @@ class OwnDataset:
         Raises:
             FormatError: the content is not of the format; the message names the file and the line.
         """
-        clip = read_own_clip(content, path, self.skeleton)
+        clip = read_own_clip(content, path, self.skeleton, self.max_bodies)
         return replace(clip, label=self.parse(clip.sample).label if clip.sample in self.labels else None)
 
 

@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 
 from amanet.data.own.numbers import ClipNumbers, gather
 from amanet.errors import FormatError
-from amanet.skeleton import SkeletonLayout
 
 Joints = list[list[int | float] | None]
 
@@ -16,7 +15,7 @@ LARGEST_WHOLE = 10**12
 EXPECTED = '{"bodies": [{"id": 7, "joints": [[x, y, z], null, ...]}]}'
 
 
-def read_jsonl(content: bytes, path: Path, layout: SkeletonLayout) -> ClipNumbers:
+def read_jsonl(content: bytes, path: Path) -> ClipNumbers:
     """The numbers in the content of a ``.jsonl`` file.
 
     Bodies are told apart by their ids, which are whole numbers or texts; a frame without bodies has an empty list.

@@ -8,7 +8,6 @@ import numpy as np
 
 from amanet.data.own.numbers import ClipNumbers, check_size
 from amanet.errors import FormatError
-from amanet.skeleton import SkeletonLayout
 
 PREFIXES = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4}
 """Signature and version, and how many bytes tell the length of the header."""
@@ -19,13 +18,16 @@ HEADER = re.compile(
 )
 EXPECTED = "an array (body, frame, joint, coord) or (frame, joint, coord) of floats or whole numbers"
 CURE = "write it with numpy.save(path, numbers.astype(numpy.float32))"
+CROWD = 4
+"""Times as many people as take part: a tracker may see some more, but where they outnumber the frames too, they are the frames."""
 
 
-def read_npy(content: bytes, path: Path, layout: SkeletonLayout) -> ClipNumbers:
-    """The numbers in the content of a ``.npy`` file.
+def read_npy(content: bytes, path: Path, max_bodies: int) -> ClipNumbers:
+    """The numbers in the content of a ``.npy`` file, of clips that so many people take part in at most.
 
     Raises:
-        FormatError: no such file, of another version, type or number of axes, or of another length than it says.
+        FormatError: no such file, of another version, type or number of axes, of another length than it says, or with the frames where
+            the people should be.
     """
     size = PREFIXES.get(content[:8])
     if size is None:
@@ -42,6 +44,14 @@ def read_npy(content: bytes, path: Path, layout: SkeletonLayout) -> ClipNumbers:
         raise FormatError(f"this .npy file holds no numbers: {error}", where=path, expected=EXPECTED, cure=CURE) from error
     shape = tuple(int(number) for number in match[3].split(b","))
     body, frame, joint, coord = shape if len(shape) == 4 else (1, *shape)
+    if body > frame > 0 and body > CROWD * max_bodies:
+        raise FormatError(
+            "the axes of this array are in another order",
+            where=path,
+            expected=f"(body, frame, joint, coord), where up to {max_bodies} people take part",
+            got=f"the shape {shape}, which is {body} people and {frame} frames",
+            cure="if the frames come first, write numbers.transpose(1, 0, 2, 3)",
+        )
     check_size(body, frame, joint * coord, path)
     held, needed = len(content) - start - length, math.prod(shape) * kind.itemsize
     if held != needed:
