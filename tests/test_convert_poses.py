@@ -133,6 +133,42 @@ def test_joints_of_a_low_score_were_not_seen(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def write_every_tenth(form: PoseFormat, folder: Path, sample: str, frames: range) -> None:
+    folder.mkdir(exist_ok=True)
+    one, two = (people(sample, joints, 3)[0, 0].ravel().tolist() for joints in (17, 25))
+    if form == "coco":
+        found = [{"image_id": f"frame_{frame:06}.jpg", "keypoints": one} for frame in frames]
+        (folder / f"{sample}.json").write_text(json.dumps(found))
+    else:
+        for frame in frames:
+            content = {"people": [{"pose_keypoints_2d": two}]}
+            (folder / f"{sample}_{frame:012}_keypoints.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("form", ["coco", "openpose"])
+def test_every_tenth_frame_is_a_frame_if_no_other_is_written(tmp_path: Path, form: PoseFormat, capsys: pytest.CaptureFixture[str]) -> None:
+    """The step is that of all clips: one that shows nobody in every other frame keeps its gaps."""
+    write_every_tenth(form, tmp_path / "poses", "a", range(5, 65, 10))
+    write_every_tenth(form, tmp_path / "poses", "b", range(0, 100, 20))
+    out = convert_poses(form, tmp_path / "poses", tmp_path / "out")
+    assert [np.isfinite(np.load(out / f"{sample}.npy")).any((0, 2, 3)).tolist() for sample in "ab"] == [
+        [True] * 6,
+        [True, False] * 4 + [True],
+    ]
+    said = " ".join(capsys.readouterr().err.split())
+    assert "one frame in 10 was written; these are taken as consecutive" in said
+    assert "warning" not in said
+
+
+def test_clips_that_show_hardly_anybody_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for sample, frames in (("a", range(2)), ("b", range(0, 8, 4)), ("c", range(0, 30, 10))):
+        write_every_tenth("coco", tmp_path / "poses", sample, frames)
+    convert_poses("coco", tmp_path / "poses", tmp_path / "out")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "in 2 of 3 clips more than half of the frames show nobody; most in c, 18 of 21" in said
+    assert "consecutive" not in said
+
+
 def replaced(text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / "wave_1.json").write_text(text)
 

@@ -1,24 +1,27 @@
 """The verb ``convert`` for pose estimators: what they write of many clips becomes a folder of one's own, which ``prepare own`` takes."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from amanet.data.formats.pose_json import OPENPOSE_FILE, PoseClip, read_coco, read_mediapipe, read_openpose
+from amanet.data.formats.pose_json import OPENPOSE_FILE, PoseFormat, frame_numbers, read_poses
+from amanet.data.formats.pose_tracks import step_of
 from amanet.data.own.labels import read_labels
 from amanet.data.own.writer import OwnDatasetWriter, check_new
 from amanet.data.store_writer import mark_absent
 from amanet.errors import ExperimentError, FormatError, first_of
 from amanet.places import in_the_making, write_file
+from amanet.skeleton import SkeletonClip
 
-PoseFormat = Literal["openpose", "coco", "mediapipe"]
+MOST_UNSEEN = 0.5
+"""Of a clip's frames, those that may show nobody before it is remarked."""
 
 
 def convert_poses(
@@ -44,51 +47,94 @@ def convert_poses(
         max_bodies: people who take part in a clip at most.
         min_score: joints with a lower score were not seen.
 
+    Where only every n-th frame was written, by the numbers of all clips' frames, these are taken as consecutive, which is printed. So is a
+    warning of clips that show nobody in more than half of their frames.
+
     Raises:
         FormatError: a file is damaged, a clip has no file or no row, or something is at ``out``.
         ExperimentError: ``min_score`` is none.
     """
     if not 0 <= min_score <= 1:
         raise ExperimentError("min_score is a part of a whole", expected="0 to 1", got=min_score)
-    files = _find(form, source)
+    videos = _Videos(form, _find(form, source), min_score)
     check_new(out)
     if labels is None:
-        _write_clips(form, files, out, min_score)
+        _write_clips(videos, out)
     else:
-        _write_dataset(form, files, out, labels, name, max_bodies, min_score)
+        _write_dataset(videos, out, labels, name, max_bodies)
     return out
 
 
-def _write_clips(form: PoseFormat, files: Mapping[str, Sequence[Path]], out: Path, min_score: float) -> None:
+class _Videos:
+    """The files of each video, read as clips one after the other, and what a user should know about these.
+
+    Attributes:
+        step: of the numbers of all videos' frames; so many are one frame.
+        unseen: of each clip that was read, the frames that show nobody, and all.
+    """
+
+    def __init__(self, form: PoseFormat, files: Mapping[str, Sequence[Path]], min_score: float) -> None:
+        self.form: PoseFormat = form
+        self.files, self.min_score = files, min_score
+        self.unseen: dict[str, tuple[int, int]] = {}
+
+    @cached_property
+    def step(self) -> int:
+        return step_of(frame_numbers(self.form, files) for files in self.files.values())
+
+    def read(self, sample: str) -> tuple[SkeletonClip, str]:
+        """A clip and the name of its layout."""
+        poses = read_poses(self.form, self.files[sample])
+        clip = poses.clip(sample, self.min_score, self.step)
+        self.unseen[sample] = clip.num_frames - int(clip.present.any((0, 2)).sum()), clip.num_frames
+        return clip, poses.layout
+
+    def remarks(self) -> Iterator[str]:
+        """What was done with the frames, and where hardly any shows anybody."""
+        if self.step > 1:
+            yield f"by their numbers one frame in {self.step:,} was written; these are taken as consecutive"
+        empty = {sample: unseen / frames for sample, (unseen, frames) in self.unseen.items() if unseen > MOST_UNSEEN * frames}
+        if empty:
+            worst = max(empty, key=lambda sample: empty[sample])
+            unseen, frames = self.unseen[worst]
+            yield (
+                f"warning: in {len(empty):,} of {len(self.unseen):,} clips more than half of the frames show nobody; "
+                f"most in {worst}, {unseen:,} of {frames:,}"
+            )
+
+
+def _write_clips(videos: _Videos, out: Path) -> None:
     with in_the_making(out) as folder:
-        for sample, paths in track(files.items(), "converting", console=Console(stderr=True)):
-            clip = _read(form, paths, sample, min_score).clip
+        for sample in track(videos.files, "converting", console=Console(stderr=True)):
+            clip, _ = videos.read(sample)
             buffer = BytesIO()
             np.save(buffer, mark_absent(clip.joints, clip.present))
             write_file(folder / f"{sample}.npy", buffer.getvalue())
-    Console(stderr=True).print(f"{len(files):,} clips in {out}; go on with: amanet predict RUN {out}/*.npy", highlight=False, markup=False)
+    _say(*videos.remarks(), f"{len(videos.files):,} clips in {out}; go on with: amanet predict RUN {out}/*.npy")
 
 
-def _write_dataset(
-    form: PoseFormat, files: Mapping[str, Sequence[Path]], out: Path, labels: Path, name: str, max_bodies: int, min_score: float
-) -> None:
+def _write_dataset(videos: _Videos, out: Path, labels: Path, name: str, max_bodies: int) -> None:
     rows, _ = read_labels(labels, class_names=None)
-    missing = [f"{row.clip} (line {row.line})" for row in rows if row.clip not in files]
-    unlabelled = sorted(files.keys() - {row.clip for row in rows})
+    missing = [f"{row.clip} (line {row.line})" for row in rows if row.clip not in videos.files]
+    unlabelled = sorted(videos.files.keys() - {row.clip for row in rows})
     for problem, offenders in (("rows without files", missing), ("clips without a row", unlabelled)):
         if offenders:
             raise FormatError(f"{len(offenders)} {problem}", where=labels, got=first_of(offenders), cure="give each clip a row and files")
     classes = sorted({row.class_name for row in rows})
-    layout = _read(form, files[rows[0].clip], rows[0].clip, min_score).layout
+    _, layout = videos.read(rows[0].clip)
     with OwnDatasetWriter(out, name=name, layout=layout, class_names=classes, max_bodies=max_bodies) as writer:
         for row in track(rows, "converting", console=Console(stderr=True)):
-            found = _read(form, files[row.clip], row.clip, min_score)
-            if found.layout != layout:
-                raise FormatError(f"clip {row.clip} is of another model", where=files[row.clip][0], expected=layout, got=found.layout)
-            writer.add(replace(found.clip, label=classes.index(row.class_name)), performer=row.performer, splits=row.splits)
-    console = Console(stderr=True)
-    console.print(f"{len(rows):,} clips of {len(classes)} classes and the layout {layout} in {out}", highlight=False, markup=False)
-    console.print(f"go on with: amanet prepare own STORE {out}", highlight=False, markup=False)
+            clip, found = videos.read(row.clip)
+            if found != layout:
+                raise FormatError(f"clip {row.clip} is of another model", where=videos.files[row.clip][0], expected=layout, got=found)
+            writer.add(replace(clip, label=classes.index(row.class_name)), performer=row.performer, splits=row.splits)
+    done = f"{len(rows):,} clips of {len(classes)} classes and the layout {layout} in {out}"
+    _say(*videos.remarks(), done, f"go on with: amanet prepare own STORE {out}")
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        Console(stderr=True).print(line, highlight=False, markup=False)
 
 
 def _find(form: PoseFormat, source: Path) -> Mapping[str, Sequence[Path]]:
@@ -109,9 +155,3 @@ def _find(form: PoseFormat, source: Path) -> Mapping[str, Sequence[Path]]:
         problem = "there is no clip here" if source.is_dir() else "there is no folder here"
         raise FormatError(problem, where=source, expected=f"a folder with files like {example}")
     return files
-
-
-def _read(form: PoseFormat, files: Sequence[Path], sample: str, min_score: float) -> PoseClip:
-    if form == "openpose":
-        return read_openpose(files, sample, min_score)
-    return (read_coco if form == "coco" else read_mediapipe)(files[0], sample, min_score)
