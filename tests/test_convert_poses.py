@@ -133,6 +133,56 @@ def test_joints_of_a_low_score_were_not_seen(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def write_alphapose(path: Path, ids: Callable[[int], Any], frames: int = 9) -> np.ndarray:
+    """Two people who walk through each other, listed in any order: (frame, person), x of their noses."""
+    pose = people("a", 17, 3)[0, 0]
+    pose[:, 2] = 0.9
+    places = np.array([[100 * frame, 100 * (frames - 1 - frame)] for frame in range(frames)])
+    found = [
+        {
+            "image_id": f"{frame}.jpg",
+            "category_id": 1,
+            "keypoints": (pose + np.array([places[frame, person], 0, 0])).ravel().tolist(),
+            "score": 2.9,
+        }
+        | {"idx": ids(person)}
+        for frame in range(frames)
+        for person in ((0, 1), (1, 0))[frame % 2]
+    ]
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(found))
+    return pose[0, 0] + places
+
+
+@pytest.mark.parametrize("ids", [lambda person: person + 1, lambda person: [person + 1.0]])
+def test_who_crosses_somebody_stays_the_same_by_the_idx_of_alphapose(tmp_path: Path, ids: Callable[[int], Any]) -> None:
+    noses = write_alphapose(tmp_path / "poses/a.json", ids)
+    convert_poses("coco", tmp_path / "poses", tmp_path / "out")
+    np.testing.assert_allclose(np.load(tmp_path / "out/a.npy")[:, :, 0, 0], noses.T, rtol=1e-6)
+
+
+def test_an_idx_that_everybody_has_is_none(tmp_path: Path) -> None:
+    """AlphaPose writes 0 where it does not track; the same twice in a frame among others is refused as any id is."""
+    write_alphapose(tmp_path / "poses/a.json", lambda _: [0.0])
+    convert_poses("coco", tmp_path / "poses", tmp_path / "out")
+    assert np.isfinite(np.load(tmp_path / "out/a.npy")).any((2, 3)).sum() == 18
+    text = (tmp_path / "poses/a.json").read_text()
+    (tmp_path / "poses/a.json").write_text(text.replace("[0.0]", "1", 1))
+    with pytest.raises(AmanetError, match=r"a\.json: two people of one frame have the same id"):
+        convert_poses("coco", tmp_path / "poses", tmp_path / "again")
+
+
+def test_files_that_are_all_called_alike_are_named_by_their_folders(tmp_path: Path) -> None:
+    for sample in CLIPS:
+        write_alphapose(tmp_path / f"poses/{sample}/alphapose-results.json", lambda person: person)
+    (tmp_path / "labels.csv").write_text(LABELS)
+    out = convert_poses("coco", tmp_path / "poses", tmp_path / "out", labels=tmp_path / "labels.csv")
+    assert sorted(path.stem for path in (out / "clips").iterdir()) == sorted(CLIPS)
+    write_alphapose(tmp_path / "poses/more/sit_1/alphapose-results.json", lambda person: person)
+    with pytest.raises(AmanetError, match=r"1 clips that stand there twice(.|\n)*more/sit_1(.|\n)*what to do: give each file a name"):
+        convert_poses("coco", tmp_path / "poses", tmp_path / "again")
+
+
 def write_every_tenth(form: PoseFormat, folder: Path, sample: str, frames: range) -> None:
     folder.mkdir(exist_ok=True)
     one, two = (people(sample, joints, 3)[0, 0].ravel().tolist() for joints in (17, 25))

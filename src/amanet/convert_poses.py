@@ -23,6 +23,8 @@ from amanet.skeleton import SkeletonClip
 MOST_UNSEEN = 0.5
 """Of a clip's frames, those that may show nobody before it is remarked."""
 
+NAMES = "give each file a name of its own; only where all are called alike, each in a folder of its own, these name the clips"
+
 
 def convert_poses(
     form: PoseFormat,
@@ -39,7 +41,8 @@ def convert_poses(
     Args:
         form: ``openpose``, files CLIP_000000000012_keypoints.json, one a frame; ``coco``, a file CLIP.json of COCO keypoints a clip;
             ``mediapipe``, a file CLIP.json of landmarks a clip. (PYSKL's pickles have a way of their own: ``amanet convert pyskl --help``.)
-        source: the folder they are in; its subfolders are searched too.
+        source: the folder they are in; its subfolders are searched too. Where all files are called alike, as AlphaPose's are, each in a
+            folder of its own, these folders name the clips.
         out: the folder to write, which must be new or empty.
         labels: a table clip,class with a row a clip, and perhaps performer, split and split_NAME, as in labels.csv. Without it the clips
             alone are written, OUT/CLIP.npy, for ``amanet predict``.
@@ -139,17 +142,19 @@ def _say(*lines: str) -> None:
 
 def _find(form: PoseFormat, source: Path) -> Mapping[str, Sequence[Path]]:
     """The files of each clip."""
+    paths = sorted(source.rglob("*.json"))
+    alike = len(paths) > 1 and len({path.name for path in paths}) == 1  # as AlphaPose's alphapose-results.json in a folder a video
     files: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(source.rglob("*.json")):
+    for path in paths:
         match = OPENPOSE_FILE.fullmatch(path.name)
         if form != "openpose":
-            files[path.stem].append(path)
+            files[path.parent.name if alike else path.stem].append(path)
         elif match is not None:
             files[match["clip"]].append(path)
     places = {clip: {path.parent if form == "openpose" else path for path in paths} for clip, paths in files.items()}
     twice = [f"{clip} ({', '.join(map(str, sorted(found)))})" for clip, found in places.items() if len(found) > 1]
     if twice:
-        raise FormatError(f"{len(twice)} clips that stand there twice", where=source, got=first_of(twice))
+        raise FormatError(f"{len(twice)} clips that stand there twice", where=source, got=first_of(twice), cure=NAMES)
     if not files:
         example = "NAME_000000000012_keypoints.json" if form == "openpose" else "NAME.json"
         problem = "there is no clip here" if source.is_dir() else "there is no folder here"

@@ -17,6 +17,7 @@ from amanet.errors import FormatError
 PoseFormat = Literal["openpose", "coco", "mediapipe"]
 OPENPOSE_FILE = re.compile(r"(?P<clip>.+)_(?P<frame>\d{1,12})_keypoints\.json", re.ASCII)
 LAST_NUMBER = re.compile(r"(\d{1,9})\D*$", re.ASCII)
+IDS = ("track_id", "person_id", "idx")
 OPENPOSE_LAYOUTS = {75: "openpose25", 54: "kinetics18"}
 
 
@@ -56,9 +57,7 @@ def read_openpose(files: Sequence[Path]) -> Poses:
             numbers = _numbers(person.get("pose_keypoints_2d"), path)
             if len(numbers) not in OPENPOSE_LAYOUTS or sizes.setdefault(len(numbers), path) != next(iter(sizes.values())):
                 _refuse("a person has other joints than the models of OpenPose", path, "75 numbers (BODY_25) or 54 (COCO)", len(numbers))
-            given = person.get("person_id", [-1])
-            number = given[0] if isinstance(given, list) and given and type(given[0]) is int and given[0] >= 0 else None
-            frames[frame].append((number, numbers.reshape(-1, 3)))
+            frames[frame].append((_id_of(person.get("person_id")), numbers.reshape(-1, 3)))
     return Poses(OPENPOSE_LAYOUTS[next(iter(sizes), 75)], frames, files[0].parent)
 
 
@@ -71,23 +70,33 @@ def read_coco(path: Path) -> Poses:
     """A video in a file of COCO keypoints: ``annotations``, or a list of results, each a person in a frame.
 
     ``image_id`` is the frame, or a text that ends in its number; ``keypoints`` are x, y, v of 17 joints, v a score or COCO's visibility;
-    ``track_id`` or ``person_id`` tells people apart, where there is one.
+    ``track_id``, ``person_id`` or AlphaPose's ``idx`` tells people apart, where there is one.
 
     Raises:
         FormatError: the file is not of this format.
     """
     content = _load(path)
     found = content if isinstance(content, list) else _list_of(content, "annotations", path)
-    frames: dict[int, People] = defaultdict(list)
+    frames: Mapping[int, People] = defaultdict(list)
     for person in found:
         if not isinstance(person, dict):
             _refuse("an annotation is no table", path, "image_id, keypoints", person)
         numbers = _numbers(person.get("keypoints"), path)
         if len(numbers) != 51:
             _refuse("an annotation has other keypoints", path, "17 joints, each x, y, v", f"{len(numbers)} numbers")
-        number = next((person[name] for name in ("track_id", "person_id") if type(person.get(name)) is int), None)
+        number = next((each for name in IDS if (each := _id_of(person.get(name))) is not None), None)
         frames[_frame_of(person.get("image_id"), path)].append((number, numbers.reshape(-1, 3)))
+    if not any("track_id" in person or "person_id" in person for person in found):
+        frames = _without_one_id(frames)
     return Poses("coco17", dict(frames), path)
+
+
+def _without_one_id(frames: Mapping[int, People]) -> Mapping[int, People]:
+    """The same without ids, if all people of all frames have the same: AlphaPose writes an ``idx`` of 0 where it does not track."""
+    several = any(len(people) > 1 for people in frames.values())
+    if several and len({number for people in frames.values() for number, _ in people}) == 1:
+        return {frame: [(None, joints) for _, joints in people] for frame, people in frames.items()}
+    return frames
 
 
 def read_mediapipe(path: Path) -> Poses:
@@ -118,6 +127,12 @@ def _landmarks(person: Any, path: Path) -> Person:
         )
     rows = [[landmark.get(name) for name in ("x", "y", "z", "visibility")] for landmark in person]
     return _numbers([number for row in rows for number in row], path).reshape(33, 4)
+
+
+def _id_of(given: Any) -> int | None:
+    """The id of a person, which may be alone in a list; None for what is none, as the -1 of those who are not tracked."""
+    value: Any = given[0] if isinstance(given, list) and len(given) == 1 else given
+    return int(value) if type(value) in (int, float) and value >= 0 and value % 1 == 0 else None
 
 
 def _frame_of(image: object, path: Path) -> int:

@@ -87,12 +87,13 @@ def _follow(frames: Sequence[People], path: Path) -> list[list[int]]:
     by_id: dict[int, int] = {}
     last: dict[int, Person] = {}
     for people in frames:
+        taken = {by_id.get(number) for number, _ in people if number is not None}
         distances = sorted(
             (distance, place, body)
             for place, (number, person) in enumerate(people)
             if number is None
             for body, before in last.items()
-            if (distance := _distance(person, before)) < FARTHEST_MATCH
+            if body not in taken and (distance := _distance(person, before)) < FARTHEST_MATCH
         )
         bodies: dict[int, int] = {}
         for _, place, body in distances:
