@@ -10,6 +10,7 @@ import pytest
 
 from amanet.cli import main
 from amanet.convert_poses import PoseFormat, convert_poses
+from amanet.data.formats.pose_json import COCO_JOINTS
 from amanet.data.own.clip_file import read_own_clip
 from amanet.data.own.dataset import OwnFolder
 from amanet.errors import AmanetError, FormatError
@@ -49,6 +50,23 @@ def write_coco(folder: Path, sample: str) -> None:
     (folder / f"{sample}.json").write_text(json.dumps(content))
 
 
+def write_mmpose(folder: Path, sample: str) -> None:
+    folder.mkdir(exist_ok=True)
+    frames = [
+        {
+            "frame_id": frame + 1,
+            "instances": [
+                {"keypoints": body[:, :2].tolist(), "keypoint_scores": body[:, 2].tolist(), "bbox": [[0, 0, 9, 9]], "bbox_score": 0.9}
+                | ({"track_id": number} if sample.startswith("sit") else {})
+                for number, body in enumerate(bodies)
+            ],
+        }
+        for frame, bodies in enumerate(people(sample, 17, 3))
+    ]
+    meta = {"dataset_name": "coco", "num_keypoints": 17, "keypoint_id2name": {str(joint): name for joint, name in enumerate(COCO_JOINTS)}}
+    (folder / f"{sample}.json").write_text(json.dumps({"meta_info": meta, "instance_info": frames}))
+
+
 def write_mediapipe(folder: Path, sample: str) -> None:
     folder.mkdir(exist_ok=True)
     names = ("x", "y", "z", "visibility")
@@ -58,8 +76,13 @@ def write_mediapipe(folder: Path, sample: str) -> None:
     (folder / f"{sample}.json").write_text(json.dumps([None, *frames]))
 
 
-WRITERS: dict[PoseFormat, Callable[[Path, str], None]] = {"openpose": write_openpose, "coco": write_coco, "mediapipe": write_mediapipe}
-LAYOUTS = {"openpose": "openpose25", "coco": "coco17", "mediapipe": "mediapipe33"}
+WRITERS: dict[PoseFormat, Callable[[Path, str], None]] = {
+    "openpose": write_openpose,
+    "coco": write_coco,
+    "mmpose": write_mmpose,
+    "mediapipe": write_mediapipe,
+}
+LAYOUTS = {"openpose": "openpose25", "coco": "coco17", "mmpose": "coco17", "mediapipe": "mediapipe33"}
 
 
 def source(folder: Path, form: PoseFormat) -> Path:
@@ -95,7 +118,7 @@ def test_the_folder_can_be_prepared(tmp_path: Path, form: PoseFormat) -> None:
     folder = OwnFolder.open(tmp_path / "out")
     assert (folder.dataset.name, folder.dataset.class_names, folder.dataset.max_bodies) == ("own:mine", ("sit", "wave"), 1)
     assert folder.splits == {"split": {"sit_1": "train", "sit_2": "test", "wave_1": "train", "wave_2": "test"}}
-    if form == "coco":
+    if form in ("coco", "mmpose"):
         assert prepare("own", tmp_path / "out", tmp_path / "store", workers=1).layout.name == "coco17"
 
 
@@ -219,6 +242,15 @@ def test_clips_that_show_hardly_anybody_are_warned_of(tmp_path: Path, capsys: py
     assert "consecutive" not in said
 
 
+def edited(old: str, new: str) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        text = (folder / "wave_1.json").read_text()
+        assert old in text
+        (folder / "wave_1.json").write_text(text.replace(old, new, 1))
+
+    return change
+
+
 def replaced(text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / "wave_1.json").write_text(text)
 
@@ -229,6 +261,7 @@ def replaced(text: str) -> Callable[[Path], object]:
         ("coco", replaced("["), "wave_1.json: this is no JSON"),
         ("coco", replaced("[" * 99_999), "no JSON"),
         ("coco", replaced("{}"), "no list 'annotations'"),
+        ("coco", replaced('{"instance_info": []}'), "amanet convert mmpose"),
         ("coco", replaced("[1]"), "annotation is no table"),
         ("coco", replaced('[{"image_id": 1, "keypoints": [1, 2]}]'), "other keypoints"),
         ("coco", replaced('[{"image_id": 1, "keypoints": [1, NaN]}]'), "NaN is no number"),
@@ -237,6 +270,15 @@ def replaced(text: str) -> Callable[[Path], object]:
         ("coco", lambda folder: (folder / "wave_1.json").unlink(), r"1 rows without files(.|\n)*wave_1 \(line 4\)"),
         ("coco", lambda folder: write_coco(folder, "more"), r"1 clips without a row(.|\n)*more"),
         ("coco", lambda folder: write_coco(folder / "sub", "sit_1"), r"1 clips that stand there twice(.|\n)*sit_1"),
+        ("mmpose", replaced("[]"), "no list 'instance_info'"),
+        ("mmpose", edited('"instances"', '"people"'), "no list 'instances'"),
+        ("mmpose", edited('"frame_id": 2', '"frame_id": 1'), r"wave_1.json: a frame_id is no frame(.|\n)*each once"),
+        ("mmpose", edited('"frame_id": 2', '"frame_id": "2"'), "a frame_id is no frame"),
+        ("mmpose", edited('"keypoints": [[', '"keypoints": [[1, 1], ['), "18 such keypoints and 17 scores"),
+        ("mmpose", edited('"keypoints": [[', '"keypoints": [[1, '), "16 such keypoints"),
+        ("mmpose", edited('"keypoint_scores": [', '"keypoint_scores": [1, '), "17 such keypoints and 18 scores"),
+        ("mmpose", edited('"keypoint_scores": [', '"keypoint_scores": ["1", '), "no list of finite numbers"),
+        ("mmpose", edited('"0": "nose"', '"0": "root"'), r"not those of COCO(.|\n)*got: root, left_eye"),
         ("mediapipe", replaced("{}"), "no list of frames"),
         ("mediapipe", replaced("[[{}]]"), "other landmarks than MediaPipe Pose"),
         ("mediapipe", replaced(json.dumps([[{}] * 33])), "no list of finite numbers"),

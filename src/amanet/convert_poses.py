@@ -39,8 +39,9 @@ def convert_poses(
     """Writes what a pose estimator found in many clips as a folder of one's own, or, without labels, as clips to predict.
 
     Args:
-        form: ``openpose``, files CLIP_000000000012_keypoints.json, one a frame; ``coco``, a file CLIP.json of COCO keypoints a clip;
-            ``mediapipe``, a file CLIP.json of landmarks a clip. (PYSKL's pickles have a way of their own: ``amanet convert pyskl --help``.)
+        form: ``openpose``, files CLIP_000000000012_keypoints.json, one a frame; of the others a file CLIP.json a clip: ``coco``, COCO
+            keypoints; ``mmpose``, what MMPose's inferencer writes of a video; ``mediapipe``, landmarks. (PYSKL's pickles have a way of
+            their own: ``amanet convert pyskl --help``.)
         source: the folder they are in; its subfolders are searched too. Where all files are called alike, as AlphaPose's are, each in a
             folder of its own, these folders name the clips.
         out: the folder to write, which must be new or empty.

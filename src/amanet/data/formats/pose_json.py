@@ -1,4 +1,4 @@
-"""What pose estimators write of a video as JSON: OpenPose, COCO keypoints, MediaPipe Pose."""
+"""What pose estimators write of a video as JSON: OpenPose, COCO keypoints, MMPose, MediaPipe Pose."""
 
 import json
 import re
@@ -14,10 +14,15 @@ from amanet.data.archive import read_file
 from amanet.data.formats.pose_tracks import People, Person, Poses
 from amanet.errors import FormatError
 
-PoseFormat = Literal["openpose", "coco", "mediapipe"]
+PoseFormat = Literal["openpose", "coco", "mmpose", "mediapipe"]
 OPENPOSE_FILE = re.compile(r"(?P<clip>.+)_(?P<frame>\d{1,12})_keypoints\.json", re.ASCII)
 LAST_NUMBER = re.compile(r"(\d{1,9})\D*$", re.ASCII)
 IDS = ("track_id", "person_id", "idx")
+COCO_JOINTS = (
+    "nose",
+    *(f"{side}_{joint}" for joint in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle") for side in ("left", "right")),
+)
+"""As MMPose calls them, in their order."""
 OPENPOSE_LAYOUTS = {75: "openpose25", 54: "kinetics18"}
 
 
@@ -29,7 +34,7 @@ def read_poses(form: PoseFormat, files: Sequence[Path]) -> Poses:
     """
     if form == "openpose":
         return read_openpose(files)
-    return (read_coco if form == "coco" else read_mediapipe)(files[0])
+    return READERS[form](files[0])
 
 
 def frame_numbers(form: PoseFormat, files: Sequence[Path]) -> Iterable[int]:
@@ -76,6 +81,8 @@ def read_coco(path: Path) -> Poses:
         FormatError: the file is not of this format.
     """
     content = _load(path)
+    if isinstance(content, dict) and "instance_info" in content:
+        raise FormatError("this is what MMPose's inferencer writes", where=path, cure="amanet convert mmpose")
     found = content if isinstance(content, list) else _list_of(content, "annotations", path)
     frames: Mapping[int, People] = defaultdict(list)
     for person in found:
@@ -97,6 +104,41 @@ def _without_one_id(frames: Mapping[int, People]) -> Mapping[int, People]:
     if several and len({number for people in frames.values() for number, _ in people}) == 1:
         return {frame: [(None, joints) for _, joints in people] for frame, people in frames.items()}
     return frames
+
+
+def read_mmpose(path: Path) -> Poses:
+    """A video of MMPose's inferencer: ``instance_info``, a list of frames, each a ``frame_id`` and a list ``instances`` of its people.
+
+    An instance has ``keypoints``, x and y of the 17 joints of COCO, their ``keypoint_scores``, and perhaps a ``track_id``. Where
+    ``meta_info`` names the joints, they must be those.
+
+    Raises:
+        FormatError: the file is not of this format, or of another skeleton.
+    """
+    content = _load(path)
+    found = _list_of(content, "instance_info", path)
+    names = content["meta_info"].get("keypoint_id2name") if isinstance(content.get("meta_info"), dict) else None
+    if isinstance(names, dict) and tuple(names.get(str(joint)) for joint in range(len(names))) != COCO_JOINTS:
+        _refuse("the joints are not those of COCO", path, ", ".join(COCO_JOINTS), ", ".join(map(str, names.values()))[:200])
+    frames: dict[int, People] = {}
+    for frame in found:
+        number = frame.get("frame_id")
+        if type(number) is not int or number < 0 or number in frames:
+            _refuse("a frame_id is no frame", path, "a whole number of 0 or more, each once", number)
+        frames[number] = [_instance(person, path) for person in _list_of(frame, "instances", path)]
+    return Poses("coco17", frames, path)
+
+
+def _instance(person: Mapping[str, Any], path: Path) -> tuple[int | None, Person]:
+    """The id, and x, y, score of a person of MMPose."""
+    given = person.get("keypoints")
+    places = [place for place in given if isinstance(place, list) and len(place) == 2] if isinstance(given, list) else []
+    scores = _numbers(person.get("keypoint_scores"), path)
+    if given != places or not len(places) == len(scores) == 17:
+        got = f"{len(places)} such keypoints and {len(scores)} scores"
+        _refuse("an instance has other keypoints", path, "17 joints, each [x, y], and 17 keypoint_scores", got)
+    numbers = _numbers([number for place in places for number in place], path)
+    return _id_of(person.get("track_id")), np.column_stack([numbers.reshape(17, 2), scores])
 
 
 def read_mediapipe(path: Path) -> Poses:
@@ -170,3 +212,7 @@ def _numbers(values: Any, path: Path) -> Float[np.ndarray, " number"]:
 
 def _refuse(problem: str, path: Path, expected: str, got: object) -> NoReturn:
     raise FormatError(problem, where=path, expected=expected, got=got)
+
+
+READERS = {"coco": read_coco, "mmpose": read_mmpose, "mediapipe": read_mediapipe}
+"""Of formats of a file a video."""
