@@ -292,3 +292,23 @@ def test_what_no_estimator_writes_is_refused(tmp_path: Path, form: PoseFormat, d
     with pytest.raises(AmanetError, match=message):
         convert_poses(form, tmp_path / "poses", tmp_path / "out", labels=tmp_path / "labels.csv")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [
+        ("coco", [["long" * 99] * 99]),
+        ("coco", [{"image_id": "long" * 999, "keypoints": [1] * 51}]),
+        ("coco", [{"image_id": 1, "keypoints": ["long" * 99] * 51}]),
+        ("mmpose", {"long" * 99: "long" * 999}),
+        ("mmpose", {"instance_info": [{"frame_id": "long" * 99}]}),
+        ("mediapipe", {"long" * 99: "long" * 999}),
+        ("mediapipe", [[{"long" * 99: "long" * 99}] * 9]),
+    ],
+)
+def test_errors_repeat_little_of_a_file(tmp_path: Path, form: PoseFormat, content: object) -> None:
+    (tmp_path / "poses").mkdir()
+    (tmp_path / "poses/a.json").write_text(json.dumps(content))
+    with pytest.raises(FormatError) as caught:
+        convert_poses(form, tmp_path / "poses", tmp_path / "out")
+    assert len(str(caught.value.got)) < 150

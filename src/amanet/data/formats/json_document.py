@@ -91,7 +91,7 @@ class Node(NamedTuple):
 
     def refuse(self, problem: str, *, expected: object = None, got: object = None) -> NoReturn:
         """Raises FormatError about this value."""
-        got = _describe(self.value) if got is None else got
+        got = describe(self.value) if got is None else got
         cure = "download the file again, or unpack it again from the archive"
         raise FormatError(f"{self.place or 'the document'} {problem}", where=self.path, expected=expected, got=got, cure=cure)
 
@@ -124,7 +124,7 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
-def _describe(value: Any) -> str:
+def describe(value: Any) -> str:
     """A short text about a value of any size."""
     if type(value) is dict:
         shown = ", ".join(ascii(name)[:SHOWN] for name in list(value)[:4])

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from amanet.data.archive import read_file
+from amanet.data.formats.json_document import describe
 from amanet.data.formats.pose_tracks import People, Person, Poses
 from amanet.errors import FormatError
 
@@ -61,7 +62,12 @@ def read_openpose(files: Sequence[Path]) -> Poses:
         for person in _list_of(_load(path), "people", path):
             numbers = _numbers(person.get("pose_keypoints_2d"), path)
             if len(numbers) not in OPENPOSE_LAYOUTS or sizes.setdefault(len(numbers), path) != next(iter(sizes.values())):
-                _refuse("a person has other joints than the models of OpenPose", path, "75 numbers (BODY_25) or 54 (COCO)", len(numbers))
+                _refuse(
+                    "a person has other joints than the models of OpenPose",
+                    path,
+                    "75 numbers (BODY_25) or 54 (COCO)",
+                    f"{len(numbers)} numbers",
+                )
             frames[frame].append((_id_of(person.get("person_id")), numbers.reshape(-1, 3)))
     return Poses(OPENPOSE_LAYOUTS[next(iter(sizes), 75)], frames, files[0].parent)
 
@@ -87,7 +93,7 @@ def read_coco(path: Path) -> Poses:
     frames: Mapping[int, People] = defaultdict(list)
     for person in found:
         if not isinstance(person, dict):
-            _refuse("an annotation is no table", path, "image_id, keypoints", person)
+            _refuse("an annotation is no table", path, "image_id, keypoints", describe(person))
         numbers = _numbers(person.get("keypoints"), path)
         if len(numbers) != 51:
             _refuse("an annotation has other keypoints", path, "17 joints, each x, y, v", f"{len(numbers)} numbers")
@@ -124,7 +130,7 @@ def read_mmpose(path: Path) -> Poses:
     for frame in found:
         number = frame.get("frame_id")
         if type(number) is not int or number < 0 or number in frames:
-            _refuse("a frame_id is no frame", path, "a whole number of 0 or more, each once", number)
+            _refuse("a frame_id is no frame", path, "a whole number of 0 or more, each once", describe(number))
         frames[number] = [_instance(person, path) for person in _list_of(frame, "instances", path)]
     return Poses("coco17", frames, path)
 
@@ -151,7 +157,7 @@ def read_mediapipe(path: Path) -> Poses:
     """
     content = _load(path)
     if not isinstance(content, list):
-        _refuse("the file is no list of frames", path, "[[{x, y, z, visibility}, ...], ...]", type(content).__name__)
+        _refuse("the file is no list of frames", path, "[[{x, y, z, visibility}, ...], ...]", describe(content))
     frames: dict[int, People] = {}
     for number, frame in enumerate(content):
         people = frame if frame and isinstance(frame, list) and isinstance(frame[0], list) else [frame] if frame else []
@@ -165,7 +171,7 @@ def _landmarks(person: Any, path: Path) -> Person:
             "a person has other landmarks than MediaPipe Pose",
             path,
             '33 objects like {"x": 0.1, "y": 0.5, "z": 0.0, "visibility": 0.9}',
-            str(person)[:60],
+            describe(person),
         )
     rows = [[landmark.get(name) for name in ("x", "y", "z", "visibility")] for landmark in person]
     return _numbers([number for row in rows for number in row], path).reshape(33, 4)
@@ -181,7 +187,7 @@ def _frame_of(image: object, path: Path) -> int:
     match = LAST_NUMBER.search(image) if isinstance(image, str) else None
     frame = int(match[1]) if match else image
     if type(frame) is not int or frame < 0:
-        _refuse("an image_id is no frame", path, "a whole number, or a text that ends in one", image)
+        _refuse("an image_id is no frame", path, "a whole number, or a text that ends in one", describe(image))
     return frame
 
 
@@ -199,18 +205,18 @@ def _refuse_constant(name: str) -> NoReturn:
 def _list_of(content: Any, name: str, path: Path) -> list[Mapping[str, Any]]:
     found = content.get(name) if isinstance(content, dict) else None
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        _refuse(f"the file has no list {name!r}", path, f'{{"{name}": [...]}}', str(content)[:60])
+        _refuse(f"the file has no list {name!r}", path, f'{{"{name}": [...]}}', describe(content))
     return found
 
 
 def _numbers(values: Any, path: Path) -> Float[np.ndarray, " number"]:
     good = isinstance(values, list) and all(type(value) in (int, float) and abs(value) < 1e9 for value in values)
     if not good:
-        _refuse("joints are no list of finite numbers", path, "x, y and a score of each joint", str(values)[:60])
+        _refuse("joints are no list of finite numbers", path, "x, y and a score of each joint", describe(values))
     return np.array(values, dtype=np.float64)
 
 
-def _refuse(problem: str, path: Path, expected: str, got: object) -> NoReturn:
+def _refuse(problem: str, path: Path, expected: str, got: str) -> NoReturn:
     raise FormatError(problem, where=path, expected=expected, got=got)
 
 
