@@ -67,6 +67,18 @@ def write_mmpose(folder: Path, sample: str) -> None:
     (folder / f"{sample}.json").write_text(json.dumps({"meta_info": meta, "instance_info": frames}))
 
 
+def write_ultralytics(folder: Path, sample: str) -> None:
+    (folder / sample).mkdir(parents=True)
+    for frame, bodies in enumerate(people(sample, 17, 3)):
+        found = [
+            {"name": "person", "class": 0, "confidence": 0.9, "box": {"x1": 0.0, "y1": 0.0, "x2": 9.0, "y2": 9.0}}
+            | ({"track_id": number + 1} if sample.startswith("sit") else {})
+            | {"keypoints": dict(zip(("x", "y", "visible"), body.T.tolist(), strict=True))}
+            for number, body in enumerate(bodies)
+        ]
+        (folder / sample / f"video2_{frame + 8}.json").write_text(json.dumps(found))
+
+
 def write_mediapipe(folder: Path, sample: str) -> None:
     folder.mkdir(exist_ok=True)
     names = ("x", "y", "z", "visibility")
@@ -80,9 +92,10 @@ WRITERS: dict[PoseFormat, Callable[[Path, str], None]] = {
     "openpose": write_openpose,
     "coco": write_coco,
     "mmpose": write_mmpose,
+    "ultralytics": write_ultralytics,
     "mediapipe": write_mediapipe,
 }
-LAYOUTS = {"openpose": "openpose25", "coco": "coco17", "mmpose": "coco17", "mediapipe": "mediapipe33"}
+LAYOUTS = {"openpose": "openpose25", "coco": "coco17", "mmpose": "coco17", "ultralytics": "coco17", "mediapipe": "mediapipe33"}
 
 
 def source(folder: Path, form: PoseFormat) -> Path:
@@ -118,7 +131,7 @@ def test_the_folder_can_be_prepared(tmp_path: Path, form: PoseFormat) -> None:
     folder = OwnFolder.open(tmp_path / "out")
     assert (folder.dataset.name, folder.dataset.class_names, folder.dataset.max_bodies) == ("own:mine", ("sit", "wave"), 1)
     assert folder.splits == {"split": {"sit_1": "train", "sit_2": "test", "wave_1": "train", "wave_2": "test"}}
-    if form in ("coco", "mmpose"):
+    if LAYOUTS[form] == "coco17":
         assert prepare("own", tmp_path / "out", tmp_path / "store", workers=1).layout.name == "coco17"
 
 
@@ -251,6 +264,10 @@ def edited(old: str, new: str) -> Callable[[Path], object]:
     return change
 
 
+def frame_replaced(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "wave_1/video2_9.json").write_text(text)
+
+
 def replaced(text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / "wave_1.json").write_text(text)
 
@@ -279,6 +296,16 @@ def replaced(text: str) -> Callable[[Path], object]:
         ("mmpose", edited('"keypoint_scores": [', '"keypoint_scores": [1, '), "17 such keypoints and 18 scores"),
         ("mmpose", edited('"keypoint_scores": [', '"keypoint_scores": ["1", '), "no list of finite numbers"),
         ("mmpose", edited('"0": "nose"', '"0": "root"'), r"not those of COCO(.|\n)*got: root, left_eye"),
+        ("ultralytics", frame_replaced("{}"), r"video2_9.json: the file is no list of people"),
+        ("ultralytics", frame_replaced("[3]"), "no list of people"),
+        ("ultralytics", frame_replaced('[{"name": "person"}]'), "a person has no keypoints"),
+        ("ultralytics", frame_replaced('[{"keypoints": {"x": [1], "y": [1]}}]'), "a person has no keypoints"),
+        ("ultralytics", frame_replaced('[{"keypoints": {"x": [1], "y": [1], "visible": [1, 2]}}]'), "got: 1, 1, 2 numbers"),
+        ("ultralytics", frame_replaced('[{"keypoints": {"x": [1], "y": ["a"], "visible": [1]}}]'), "no list of finite numbers"),
+        ("ultralytics", lambda folder: (folder / "wave_1/other_9.json").write_text("[]"), "two files are of the same frame"),
+        ("ultralytics", lambda folder: (folder / "wave_1/other.json").write_text("[]"), "says no frame"),
+        ("ultralytics", lambda folder: write_ultralytics(folder / "sub", "sit_1"), r"1 clips that stand there twice(.|\n)*sub/sit_1"),
+        ("openpose", lambda folder: (folder / "wave_1_2_keypoints.json").write_text("{}"), "two files are of the same frame"),
         ("mediapipe", replaced("{}"), "no list of frames"),
         ("mediapipe", replaced("[[{}]]"), "other landmarks than MediaPipe Pose"),
         ("mediapipe", replaced(json.dumps([[{}] * 33])), "no list of finite numbers"),
@@ -302,13 +329,24 @@ def test_what_no_estimator_writes_is_refused(tmp_path: Path, form: PoseFormat, d
         ("coco", [{"image_id": 1, "keypoints": ["long" * 99] * 51}]),
         ("mmpose", {"long" * 99: "long" * 999}),
         ("mmpose", {"instance_info": [{"frame_id": "long" * 99}]}),
+        ("ultralytics", [{"name": "person", "keypoints": {"long" * 99: ["long" * 99] * 99}}]),
+        ("ultralytics", [["long" * 99] * 99]),
         ("mediapipe", {"long" * 99: "long" * 999}),
         ("mediapipe", [[{"long" * 99: "long" * 99}] * 9]),
     ],
 )
 def test_errors_repeat_little_of_a_file(tmp_path: Path, form: PoseFormat, content: object) -> None:
     (tmp_path / "poses").mkdir()
-    (tmp_path / "poses/a.json").write_text(json.dumps(content))
+    (tmp_path / "poses/1.json").write_text(json.dumps(content))
     with pytest.raises(FormatError) as caught:
         convert_poses(form, tmp_path / "poses", tmp_path / "out")
     assert len(str(caught.value.got)) < 150
+
+
+def test_frames_in_one_folder_are_the_clip_of_its_name(tmp_path: Path) -> None:
+    """Frames that show nobody have empty lists, at the ends too."""
+    write_ultralytics(tmp_path, "jump")
+    (tmp_path / "jump/video2_6.json").write_text("[]")
+    out = convert_poses("ultralytics", tmp_path / "jump", tmp_path / "out")
+    assert [path.name for path in out.iterdir()] == ["jump.npy"]
+    assert np.isfinite(np.load(out / "jump.npy")).any((0, 2, 3)).tolist() == [False, False, *[True] * 6]

@@ -20,7 +20,7 @@ Settings = TypeVar("Settings")
 VERBS = {
     "synthesize": "make people acting: raw .skeleton files to try everything on",
     "new-dataset": "write a small example of a data set of your own, to fill with your clips",
-    "convert": "write the clips of another tool (openpose, coco, mmpose, mediapipe, pyskl) as a data set of your own",
+    "convert": "write the clips of another tool (openpose, coco, mmpose, ultralytics, mediapipe, pyskl) as a data set of your own",
     "prepare": "read a raw archive or folder into a store that trains fast",
     "inspect": "see what the clips of a store are like, and the strangest of them",
     "train": "train one stream of a network, or go on with a stopped run",

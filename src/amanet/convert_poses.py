@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from amanet.data.formats.pose_json import OPENPOSE_FILE, PoseFormat, frame_numbers, read_poses
+from amanet.data.formats.pose_json import FILE_A_FRAME, OPENPOSE_FILE, PoseFormat, frame_numbers, read_poses
 from amanet.data.formats.pose_tracks import step_of
 from amanet.data.own.labels import read_labels
 from amanet.data.own.writer import OwnDatasetWriter, check_new
@@ -39,9 +39,10 @@ def convert_poses(
     """Writes what a pose estimator found in many clips as a folder of one's own, or, without labels, as clips to predict.
 
     Args:
-        form: ``openpose``, files CLIP_000000000012_keypoints.json, one a frame; of the others a file CLIP.json a clip: ``coco``, COCO
-            keypoints; ``mmpose``, what MMPose's inferencer writes of a video; ``mediapipe``, landmarks. (PYSKL's pickles have a way of
-            their own: ``amanet convert pyskl --help``.)
+        form: ``openpose``, files CLIP_000000000012_keypoints.json, one a frame; ``ultralytics``, files CLIP/12.json, one a frame, of
+            YOLO-Pose's ``results.to_json()``; of the others a file CLIP.json a clip: ``coco``, COCO keypoints; ``mmpose``, what MMPose's
+            inferencer writes of a video; ``mediapipe``, landmarks. (PYSKL's pickles have a way of their own: ``amanet convert pyskl
+            --help``.)
         source: the folder they are in; its subfolders are searched too. Where all files are called alike, as AlphaPose's are, each in a
             folder of its own, these folders name the clips.
         out: the folder to write, which must be new or empty.
@@ -147,17 +148,22 @@ def _find(form: PoseFormat, source: Path) -> Mapping[str, Sequence[Path]]:
     alike = len(paths) > 1 and len({path.name for path in paths}) == 1  # as AlphaPose's alphapose-results.json in a folder a video
     files: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
-        match = OPENPOSE_FILE.fullmatch(path.name)
-        if form != "openpose":
-            files[path.parent.name if alike else path.stem].append(path)
-        elif match is not None:
-            files[match["clip"]].append(path)
-    places = {clip: {path.parent if form == "openpose" else path for path in paths} for clip, paths in files.items()}
+        if clip := _clip_of(form, path, alike):
+            files[clip].append(path)
+    places = {clip: {path.parent if form in FILE_A_FRAME else path for path in found} for clip, found in files.items()}
     twice = [f"{clip} ({', '.join(map(str, sorted(found)))})" for clip, found in places.items() if len(found) > 1]
     if twice:
         raise FormatError(f"{len(twice)} clips that stand there twice", where=source, got=first_of(twice), cure=NAMES)
     if not files:
-        example = "NAME_000000000012_keypoints.json" if form == "openpose" else "NAME.json"
+        example = {"openpose": "NAME_000000000012_keypoints.json", "ultralytics": "NAME/12.json"}.get(form, "NAME.json")
         problem = "there is no clip here" if source.is_dir() else "there is no folder here"
         raise FormatError(problem, where=source, expected=f"a folder with files like {example}")
     return files
+
+
+def _clip_of(form: PoseFormat, path: Path, alike: bool) -> str | None:
+    """The clip that a file is of; None if of none."""
+    if form == "openpose":
+        match = OPENPOSE_FILE.fullmatch(path.name)
+        return match["clip"] if match else None
+    return path.resolve().parent.name if alike or form == "ultralytics" else path.stem

@@ -1,4 +1,4 @@
-"""What pose estimators write of a video as JSON: OpenPose, COCO keypoints, MMPose, MediaPipe Pose."""
+"""What pose estimators write of a video as JSON: OpenPose, COCO keypoints, MMPose, Ultralytics, MediaPipe Pose."""
 
 import json
 import re
@@ -15,9 +15,10 @@ from amanet.data.formats.json_document import describe
 from amanet.data.formats.pose_tracks import People, Person, Poses
 from amanet.errors import FormatError
 
-PoseFormat = Literal["openpose", "coco", "mmpose", "mediapipe"]
+PoseFormat = Literal["openpose", "coco", "mmpose", "ultralytics", "mediapipe"]
 OPENPOSE_FILE = re.compile(r"(?P<clip>.+)_(?P<frame>\d{1,12})_keypoints\.json", re.ASCII)
-LAST_NUMBER = re.compile(r"(\d{1,9})\D*$", re.ASCII)
+FILE_A_FRAME: tuple[PoseFormat, ...] = ("openpose", "ultralytics")
+LAST_NUMBER = re.compile(r"(\d{1,12})\D*$", re.ASCII)
 IDS = ("track_id", "person_id", "idx")
 COCO_JOINTS = (
     "nose",
@@ -35,7 +36,7 @@ def read_poses(form: PoseFormat, files: Sequence[Path]) -> Poses:
     """
     if form == "openpose":
         return read_openpose(files)
-    return READERS[form](files[0])
+    return read_ultralytics(files) if form == "ultralytics" else READERS[form](files[0])
 
 
 def frame_numbers(form: PoseFormat, files: Sequence[Path]) -> Iterable[int]:
@@ -44,9 +45,25 @@ def frame_numbers(form: PoseFormat, files: Sequence[Path]) -> Iterable[int]:
     Raises:
         FormatError: a file is not of the format.
     """
-    if form == "openpose":
-        return openpose_frames(files)
+    if form in FILE_A_FRAME:
+        return files_by_frame(files)
     return () if form == "mediapipe" else read_poses(form, files).frames
+
+
+def files_by_frame(files: Sequence[Path]) -> dict[int, Path]:
+    """The files of a video by the last number in their names.
+
+    Raises:
+        FormatError: there is none, or two files have the same.
+    """
+    found: dict[int, Path] = {}
+    for path in files:
+        match = LAST_NUMBER.search(path.stem)
+        if match is None:
+            _refuse("the name of a file says no frame", path, "a name that ends in the number of the frame", path.name)
+        if (other := found.setdefault(int(match[1]), path)) != path:
+            _refuse("two files are of the same frame", path, "a file a frame, and each video in a folder of its own", other.name)
+    return found
 
 
 def read_openpose(files: Sequence[Path]) -> Poses:
@@ -57,7 +74,7 @@ def read_openpose(files: Sequence[Path]) -> Poses:
     """
     frames: dict[int, People] = {}
     sizes: dict[int, Path] = {}
-    for frame, path in openpose_frames(files).items():
+    for frame, path in files_by_frame(files).items():
         frames[frame] = []
         for person in _list_of(_load(path), "people", path):
             numbers = _numbers(person.get("pose_keypoints_2d"), path)
@@ -70,11 +87,6 @@ def read_openpose(files: Sequence[Path]) -> Poses:
                 )
             frames[frame].append((_id_of(person.get("person_id")), numbers.reshape(-1, 3)))
     return Poses(OPENPOSE_LAYOUTS[next(iter(sizes), 75)], frames, files[0].parent)
-
-
-def openpose_frames(files: Sequence[Path]) -> dict[int, Path]:
-    """The files by the number of the frame in their names."""
-    return {int(match["frame"]): path for path in files if (match := OPENPOSE_FILE.fullmatch(path.name))}
 
 
 def read_coco(path: Path) -> Poses:
@@ -145,6 +157,37 @@ def _instance(person: Mapping[str, Any], path: Path) -> tuple[int | None, Person
         _refuse("an instance has other keypoints", path, "17 joints, each [x, y], and 17 keypoint_scores", got)
     numbers = _numbers([number for place in places for number in place], path)
     return _id_of(person.get("track_id")), np.column_stack([numbers.reshape(17, 2), scores])
+
+
+def read_ultralytics(files: Sequence[Path]) -> Poses:
+    """A video of Ultralytics' YOLO-Pose, a file a frame: the list that ``results.to_json()`` gives, with an object a person.
+
+    ``keypoints`` holds lists ``x``, ``y`` and ``visible`` of the 17 joints of COCO; ``track_id`` tells people apart, where there is one.
+
+    Raises:
+        FormatError: a file is not of this format; the message names it.
+    """
+    frames: dict[int, People] = {}
+    for frame, path in files_by_frame(files).items():
+        frames[frame] = []
+        for person in _objects(_load(path), path):
+            found = person.get("keypoints")
+            if not isinstance(found, dict) or not {"x", "y", "visible"} <= found.keys():
+                _refuse("a person has no keypoints", path, '{"x": [...], "y": [...], "visible": [...]}', describe(found))
+            columns = [_numbers(found[name], path) for name in ("x", "y", "visible")]
+            if {len(column) for column in columns} != {17}:
+                lengths = ", ".join(str(len(column)) for column in columns)
+                _refuse("a person has other keypoints", path, "x, y and visible of 17 joints", f"{lengths} numbers")
+            frames[frame].append((_id_of(person.get("track_id")), np.column_stack(columns)))
+    return Poses("coco17", frames, files[0].parent)
+
+
+def _objects(content: Any, path: Path) -> list[Mapping[str, Any]]:
+    if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
+        _refuse(
+            "the file is no list of people", path, '[{"keypoints": {"x": [...], "y": [...], "visible": [...]}}, ...]', describe(content)
+        )
+    return content
 
 
 def read_mediapipe(path: Path) -> Poses:
