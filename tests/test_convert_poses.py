@@ -85,6 +85,8 @@ def write_mediapipe(folder: Path, sample: str) -> None:
     frames = [
         [[dict(zip(names, landmark, strict=True)) for landmark in body] for body in bodies] for bodies in people(sample, 33, 4).tolist()
     ]
+    if sample.startswith("wave"):
+        frames = [[{"landmark": body} for body in bodies] for bodies in frames]
     (folder / f"{sample}.json").write_text(json.dumps([None, *frames]))
 
 
@@ -308,7 +310,14 @@ def replaced(text: str) -> Callable[[Path], object]:
         ("openpose", lambda folder: (folder / "wave_1_2_keypoints.json").write_text("{}"), "two files are of the same frame"),
         ("mediapipe", replaced("{}"), "no list of frames"),
         ("mediapipe", replaced("[[{}]]"), "other landmarks than MediaPipe Pose"),
-        ("mediapipe", replaced(json.dumps([[{}] * 33])), "no list of finite numbers"),
+        ("mediapipe", replaced(json.dumps([[{}] * 33])), "has not all of x, y, z and visibility"),
+        (
+            "mediapipe",
+            replaced(json.dumps([[{"x": 1, "y": 1, "z": 1}] * 33])),
+            r"visibility(.|\n)*got: an object of 3 fields: 'x', 'y', 'z'",
+        ),
+        ("mediapipe", replaced(json.dumps([[dict.fromkeys(("x", "y", "z", "visibility"))] * 33])), "no list of finite numbers"),
+        ("mediapipe", replaced('[{"landmark": [1]}]'), "other landmarks than MediaPipe Pose"),
         ("openpose", lambda folder: write_openpose(folder, "wave_1", 18), "another model"),
         ("openpose", lambda folder: (folder / "wave_1_000000000002_keypoints.json").write_text("[]"), "no list 'people'"),
         ("openpose", lambda folder: write_openpose(folder, "wave_1", 7), "other joints than the models"),
@@ -350,3 +359,13 @@ def test_frames_in_one_folder_are_the_clip_of_its_name(tmp_path: Path) -> None:
     out = convert_poses("ultralytics", tmp_path / "jump", tmp_path / "out")
     assert [path.name for path in out.iterdir()] == ["jump.npy"]
     assert np.isfinite(np.load(out / "jump.npy")).any((0, 2, 3)).tolist() == [False, False, *[True] * 6]
+
+
+def test_the_landmarks_of_one_person_may_stand_in_a_message(tmp_path: Path) -> None:
+    write_mediapipe(tmp_path / "plain", "sit_1")
+    frames = [frame and frame[0] for frame in json.loads((tmp_path / "plain/sit_1.json").read_text())]
+    (tmp_path / "plain/sit_1.json").write_text(json.dumps(frames))
+    (tmp_path / "messages").mkdir()
+    (tmp_path / "messages/sit_1.json").write_text(json.dumps([frame and {"landmark": frame} for frame in frames]))
+    one, two = (convert_poses("mediapipe", tmp_path / name, tmp_path / f"{name}-out") for name in ("plain", "messages"))
+    assert (one / "sit_1.npy").read_bytes() == (two / "sit_1.npy").read_bytes()

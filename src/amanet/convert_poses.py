@@ -139,7 +139,7 @@ def _write_dataset(videos: _Videos, out: Path, labels: Path, name: str, max_bodi
 
 def _say(*lines: str) -> None:
     for line in lines:
-        Console(stderr=True).print(line, highlight=False, markup=False)
+        Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _find(form: PoseFormat, source: Path) -> Mapping[str, Sequence[Path]]:

@@ -193,7 +193,8 @@ def _objects(content: Any, path: Path) -> list[Mapping[str, Any]]:
 def read_mediapipe(path: Path) -> Poses:
     """A video of MediaPipe Pose: a list of frames, each the 33 landmarks of one person, a list of such people, or null for nobody.
 
-    A landmark is an object of x, y, z and visibility. World landmarks, in metres, are the better choice.
+    A landmark is an object of x, y, z and visibility. A person's may also stand in an object ``{"landmark": [...]}``, as ``MessageToDict``
+    gives them. World landmarks, in metres, are the better choice.
 
     Raises:
         FormatError: the file is not of this format.
@@ -203,21 +204,26 @@ def read_mediapipe(path: Path) -> Poses:
         _refuse("the file is no list of frames", path, "[[{x, y, z, visibility}, ...], ...]", describe(content))
     frames: dict[int, People] = {}
     for number, frame in enumerate(content):
-        people = frame if frame and isinstance(frame, list) and isinstance(frame[0], list) else [frame] if frame else []
+        several = isinstance(frame, list) and frame and (isinstance(frame[0], list) or _is_message(frame[0]))
+        people = frame if several else [frame] if frame else []
         frames[number] = [(None, _landmarks(person, path)) for person in people]
     return Poses("mediapipe33", frames, path)
 
 
+def _is_message(person: Any) -> bool:
+    return isinstance(person, dict) and "landmark" in person
+
+
 def _landmarks(person: Any, path: Path) -> Person:
-    if not isinstance(person, list) or len(person) != 33 or not all(isinstance(landmark, dict) for landmark in person):
-        _refuse(
-            "a person has other landmarks than MediaPipe Pose",
-            path,
-            '33 objects like {"x": 0.1, "y": 0.5, "z": 0.0, "visibility": 0.9}',
-            describe(person),
-        )
-    rows = [[landmark.get(name) for name in ("x", "y", "z", "visibility")] for landmark in person]
-    return _numbers([number for row in rows for number in row], path).reshape(33, 4)
+    landmarks = person["landmark"] if _is_message(person) else person
+    example = '33 objects like {"x": 0.1, "y": 0.5, "z": 0.0, "visibility": 0.9}'
+    if not isinstance(landmarks, list) or len(landmarks) != 33 or not all(isinstance(landmark, dict) for landmark in landmarks):
+        _refuse("a person has other landmarks than MediaPipe Pose", path, example, describe(landmarks))
+    names = ("x", "y", "z", "visibility")
+    for landmark in landmarks:
+        if not landmark.keys() >= set(names):
+            _refuse("a landmark has not all of x, y, z and visibility", path, example, describe(landmark))
+    return _numbers([landmark[name] for landmark in landmarks for name in names], path).reshape(33, 4)
 
 
 def _id_of(given: Any) -> int | None:
