@@ -123,10 +123,12 @@ def layout_names() -> tuple[str, ...]:
 @cache
 def _read_layout(path: Path) -> SkeletonLayout:
     try:
-        layout = parse_layout(tomllib.loads(path.read_text(encoding="utf-8")))
+        layout = parse_layout(tomllib.loads(path.read_text(encoding="utf-8-sig")))
         _check_bones(layout)
         return layout
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise LayoutError(f"this is not a TOML file: {error}", where=path, expected="text in UTF-8", cure="save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
         raise LayoutError(f"this is not a TOML file: {error}", where=path) from error
     except LayoutError as error:
         error.where = str(path)

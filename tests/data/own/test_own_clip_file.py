@@ -141,7 +141,10 @@ ROW = "1,2,3,4,5,6,7,8,9,10,11,12"
     ("table", "message"),
     [
         (HEADER.replace("hip_x", "tail_x") + f"\n0,0,{ROW}\n", r"a\.csv:1(.|\n)*missing: hip_x; unknown: tail_x"),
-        (HEADER.replace(",", ";") + "\n", r"a\.csv:1(.|\n)*missing: frame"),
+        (HEADER.replace(",", ";") + "\n", r"a\.csv:1: semicolons separate the columns(.|\n)*commas"),
+        (HEADER.replace(",", "\t") + "\n", r"a\.csv:1: tabs separate the columns"),
+        ("," + HEADER + f"\n0,0,0,{ROW}\n", r"a\.csv:1: a column without a name(.|\n)*above column 1 of 15(.|\n)*index=False"),
+        (HEADER + f",,\n0,0,{ROW},,\n", r"a\.csv:1: 2 columns without a name(.|\n)*above column 15, 16 of 16"),
         (HEADER + f"\n0,0,{ROW}\n1,0,{ROW},13\n", r"a\.csv:3: a row has too few or too many cells"),
         (HEADER + f"\n0,0,{ROW}\n0,0,{ROW}\n", r"a\.csv:3: body 0 has two rows in frame 0"),
         (HEADER + f"\n0,0,{ROW.replace('7', 'x7')}\n", r"a\.csv:2: the cell of column hand_left_x is no number"),
@@ -157,6 +160,13 @@ ROW = "1,2,3,4,5,6,7,8,9,10,11,12"
 def test_tables_that_are_no_clips_are_refused_with_their_line(layout: SkeletonLayout, table: str, message: str) -> None:
     with pytest.raises(FormatError, match=message):
         read_own_clip(table.encode(), Path("a.csv"), layout)
+
+
+@pytest.mark.parametrize(("encoding", "place", "got"), [("utf-16", "", "UTF-16"), ("cp1252", ":2", "the byte 0xe9")])
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_text_of_another_encoding_says_so(layout: SkeletonLayout, kind: str, encoding: str, place: str, got: str) -> None:
+    with pytest.raises(FormatError, match=rf"a\.{kind}{place}: this is no text in UTF-8(.|\n)*got: {got}(.|\n)*save it as UTF-8"):
+        read_own_clip("frame\né\n".encode(encoding), Path(f"a.{kind}"), layout)
 
 
 GOOD = '{"bodies": [{"id": 1, "joints": [[1,2,3],[1,2,4],null,[1,2,5]]}]}\n'

@@ -47,6 +47,10 @@ def all_train(folder: Path) -> None:
     (folder / "labels.csv").write_text("\n".join([rows[0], *(",".join([*row.split(",")[:4], "train"]) for row in rows[1:])]))
 
 
+def encode(name: str, encoding: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(("# é\n" + (folder / name).read_text()).encode(encoding))
+
+
 REFUSALS: list[tuple[Callable[[Path], object], str]] = [
     (lambda folder: (folder / "dataset.toml").unlink(), r"no dataset.toml here(.|\n)*amanet new-dataset"),
     (edit("dataset.toml", "name", "nam"), r"dataset.toml: the fields are not those"),
@@ -65,6 +69,12 @@ REFUSALS: list[tuple[Callable[[Path], object], str]] = [
     (edit("labels.csv", "1,train,", "1,dev,"), r"labels.csv:4: 1 cells of the column split that are no part"),
     (edit("labels.csv", "split_other", "fold"), r"labels.csv:1: the columns"),
     (edit("labels.csv", "clip00,sit,0,train,test", "clip00,sit,0,train"), r"labels.csv:2: 1 rows with too few"),
+    (edit("labels.csv", "clip,class,performer,split,split_other", "clip;class"), "labels.csv:1: semicolons separate the columns"),
+    (edit("labels.csv", "clip,", ",clip,"), r"labels.csv:1: a column without a name(.|\n)*above column 1 of 6"),
+    (encode("labels.csv", "utf-16"), r"labels.csv: this is no text in UTF-8(.|\n)*got: UTF-16(.|\n)*save it as UTF-8"),
+    (encode("labels.csv", "cp1252"), r"labels.csv:1: this is no text in UTF-8(.|\n)*0xe9(.|\n)*save it as UTF-8"),
+    (encode("dataset.toml", "utf-16"), r"dataset.toml: this is no text in UTF-8(.|\n)*save it as UTF-8"),
+    (encode("layout.toml", "cp1252"), r"layout.toml: this is not a TOML file(.|\n)*save it as UTF-8"),
     (all_train, "no clip tests in split_other"),
     (copy_clip, r"1 clips whose files hold the same bytes(.|\n)*clip02.npy = clip05.npy"),
     (lambda folder: (folder / "clips/notes.txt").write_text("x"), r"entries that are no files of clips(.|\n)*notes.txt"),
@@ -79,6 +89,13 @@ def test_what_does_not_fit_together_is_refused(folder: Path, damage: Callable[[P
     damage(folder)
     with pytest.raises(AmanetError, match=message):
         OwnFolder.open(folder)
+
+
+def test_a_mark_of_utf_8_before_a_file_is_no_part_of_it(folder: Path) -> None:
+    for name in ("dataset.toml", "layout.toml", "labels.csv"):
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+    found = OwnFolder.open(folder)
+    assert (found.dataset.name, found.dataset.skeleton.name, len(found.members)) == ("own:mine", "stick", 8)
 
 
 def test_a_class_that_never_trains_is_refused(folder: Path) -> None:

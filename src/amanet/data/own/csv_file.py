@@ -1,11 +1,10 @@
 """A clip as a table: a row a body and frame, a column a number of a joint, found by its name."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from amanet.data.own.numbers import ClipNumbers, gather
+from amanet.data.own.table import read_table
 from amanet.errors import FormatError, first_of
 from amanet.skeleton import SkeletonLayout
 
@@ -20,15 +19,10 @@ def read_csv(content: bytes, path: Path, layout: SkeletonLayout) -> ClipNumbers:
     one that has no row is one that nobody is seen in.
 
     Raises:
-        FormatError: a column is missing, unknown or twice, a cell is no number, or a body has two rows in a frame; the message
+        FormatError: no table, a column is missing, unknown or twice, a cell is no number, or a body has two rows in a frame; the message
             names the line.
     """
-    try:
-        table = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        header = [name.strip() for name in next(table, [])]
-        lines = [(table.line_num, row) for row in table if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FormatError(f"this table cannot be read: {error}", where=path, expected="text in UTF-8, commas between columns") from error
+    header, lines = read_table(content, path)
     order = _find_columns(header, layout, path)
     frame_column = header.index("frame")
     body_column = header.index("body") if "body" in header else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from amanet.data.class_names import twice, unprintable
+from amanet.data.own.table import decode
 from amanet.errors import FormatError, LayoutError, first_of
 from amanet.skeleton import SkeletonLayout, layout_names, load_layout
 
@@ -99,7 +100,7 @@ def read_description(folder: Path) -> OwnDescription:
     """
     path = folder / DESCRIPTION_FILE
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        fields = tomllib.loads(decode(path.read_bytes(), path))
         _check_kinds(fields)
         return OwnDescription(
             name=fields["name"],
@@ -115,7 +116,7 @@ def read_description(folder: Path) -> OwnDescription:
             expected=f"a folder of your own clips with {DESCRIPTION_FILE}, labels.csv and clips/",
             cure="see docs/data.md, or begin with an example: amanet new-dataset DIR",
         ) from error
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise FormatError(f"this TOML file cannot be read: {error}", where=path, expected=EXAMPLE) from error
     except FormatError as error:
         error.where = str(path)

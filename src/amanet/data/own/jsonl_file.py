@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from amanet.data.own.numbers import ClipNumbers, gather
+from amanet.data.own.table import decode
 from amanet.errors import FormatError
 
 Joints = list[list[int | float] | None]
@@ -24,10 +25,7 @@ def read_jsonl(content: bytes, path: Path) -> ClipNumbers:
         FormatError: a line is no such frame, a body is twice in it, or joints differ in how many numbers they have; the message
             names the line.
     """
-    try:
-        lines = content.decode("utf-8-sig").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"this is no text: {error}", where=path, expected="UTF-8") from error
+    lines = decode(content, path).removesuffix("\n").split("\n")
     bodies = [(number, *body) for number, line in enumerate(lines, start=1) for body in _read_frame(line, path, number)]
     num_joints = _one_number("joints of a body", [(line, len(joints)) for line, _, joints in bodies], path)
     num_coords = _one_number("numbers of a joint", [(line, len(joint)) for line, _, joints in bodies for joint in joints if joint], path)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from amanet.data.own.table import read_table
 from amanet.errors import FormatError, first_of
 
 LABELS_FILE = "labels.csv"
@@ -46,14 +47,11 @@ def read_labels(path: Path, class_names: Sequence[str] | None) -> tuple[list[Own
             names the first line and lists the first offenders.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        table = csv.reader(io.StringIO(text, newline=""), strict=True)
-        lines = [(table.line_num, row) for row in table if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        header, rows = read_table(path.read_bytes(), path)
+    except OSError as error:
         raise FormatError(f"this table cannot be read: {error}", where=path, expected="text in UTF-8, commas between columns") from error
-    if not lines:
+    if not header:
         raise FormatError("the table is empty", where=path, expected="a line clip,class and a line for each clip")
-    header, rows = [name.strip() for name in lines[0][1]], lines[1:]
     splits = _check_header(header, path)
     if not rows:
         raise FormatError("the table has no rows", where=path, expected="a line for each clip in clips/")
