@@ -13,7 +13,7 @@ from rich.progress import track
 
 from amanet.data.formats.pose_json import FILE_A_FRAME, OPENPOSE_FILE, PoseFormat, frame_numbers, read_poses
 from amanet.data.formats.pose_tracks import step_of
-from amanet.data.own.labels import read_labels
+from amanet.data.own.labels import OwnLabel, read_labels
 from amanet.data.own.writer import OwnDatasetWriter, check_new
 from amanet.data.store_writer import mark_absent
 from amanet.errors import ExperimentError, FormatError, first_of
@@ -120,11 +120,7 @@ def _write_clips(videos: _Videos, out: Path) -> None:
 
 def _write_dataset(videos: _Videos, out: Path, labels: Path, name: str, max_bodies: int) -> None:
     rows, _ = read_labels(labels, class_names=None)
-    missing = [f"{row.clip} (line {row.line})" for row in rows if row.clip not in videos.files]
-    unlabelled = sorted(videos.files.keys() - {row.clip for row in rows})
-    for problem, offenders in (("rows without files", missing), ("clips without a row", unlabelled)):
-        if offenders:
-            raise FormatError(f"{len(offenders)} {problem}", where=labels, got=first_of(offenders), cure="give each clip a row and files")
+    _match(rows, videos.files, labels)
     classes = sorted({row.class_name for row in rows})
     _, layout = videos.read(rows[0].clip)
     with OwnDatasetWriter(out, name=name, layout=layout, class_names=classes, max_bodies=max_bodies) as writer:
@@ -135,6 +131,19 @@ def _write_dataset(videos: _Videos, out: Path, labels: Path, name: str, max_bodi
             writer.add(replace(clip, label=classes.index(row.class_name)), performer=row.performer, splits=row.splits)
     done = f"{len(rows):,} clips of {len(classes)} classes and the layout {layout} in {out}"
     _say(*videos.remarks(), done, f"go on with: amanet prepare own STORE {out}")
+
+
+def _match(rows: Sequence[OwnLabel], files: Mapping[str, Sequence[Path]], labels: Path) -> None:
+    """Refuse rows without files and clips without a row."""
+    missing = [f"{row.clip} (line {row.line})" for row in rows if row.clip not in files]
+    unlabelled = sorted(files.keys() - {row.clip for row in rows})
+    faults = {
+        "rows without files": (missing, f"clips that have files: {first_of(sorted(files))}", "mend or remove these rows, or add the files"),
+        "clips without a row": (unlabelled, "a row for each clip", "add rows for these, or move their files out of the folder"),
+    }
+    for problem, (offenders, expected, cure) in faults.items():
+        if offenders:
+            raise FormatError(f"{len(offenders)} {problem}", where=labels, expected=expected, got=first_of(offenders), cure=cure)
 
 
 def _say(*lines: str) -> None:
