@@ -85,14 +85,21 @@ class _Videos:
 
     @cached_property
     def step(self) -> int:
-        return step_of(frame_numbers(self.form, files) for files in self.files.values())
+        found = track(self.files.values(), "counting frames", console=Console(stderr=True), transient=True)
+        return step_of(frame_numbers(self.form, files) for files in found)
 
-    def read(self, sample: str) -> tuple[SkeletonClip, str]:
-        """A clip and the name of its layout."""
-        poses = read_poses(self.form, self.files[sample])
-        clip = poses.clip(sample, self.min_score, self.step)
-        self.unseen[sample] = clip.num_frames - int(clip.present.any((0, 2)).sum()), clip.num_frames
-        return clip, poses.layout
+    def layout(self, sample: str) -> str:
+        """The name of the layout of a video."""
+        return read_poses(self.form, self.files[sample]).layout
+
+    def read(self, samples: Sequence[str]) -> Iterator[tuple[SkeletonClip, str]]:
+        """The clips of these videos, each with the name of its layout."""
+        step = self.step
+        for sample in track(samples, "converting", console=Console(stderr=True)):
+            poses = read_poses(self.form, self.files[sample])
+            clip = poses.clip(sample, self.min_score, step)
+            self.unseen[sample] = clip.num_frames - int(clip.present.any((0, 2)).sum()), clip.num_frames
+            yield clip, poses.layout
 
     def remarks(self) -> Iterator[str]:
         """What was done with the frames, and where hardly any shows anybody."""
@@ -110,11 +117,10 @@ class _Videos:
 
 def _write_clips(videos: _Videos, out: Path) -> None:
     with in_the_making(out) as folder:
-        for sample in track(videos.files, "converting", console=Console(stderr=True)):
-            clip, _ = videos.read(sample)
+        for clip, _ in videos.read(list(videos.files)):
             buffer = BytesIO()
             np.save(buffer, mark_absent(clip.joints, clip.present))
-            write_file(folder / f"{sample}.npy", buffer.getvalue())
+            write_file(folder / f"{clip.sample}.npy", buffer.getvalue())
     _say(*videos.remarks(), f"{len(videos.files):,} clips in {out}; go on with: amanet predict RUN {out}/*.npy")
 
 
@@ -122,10 +128,9 @@ def _write_dataset(videos: _Videos, out: Path, labels: Path, name: str, max_bodi
     rows, _ = read_labels(labels, class_names=None)
     _match(rows, videos.files, labels)
     classes = sorted({row.class_name for row in rows})
-    _, layout = videos.read(rows[0].clip)
+    layout = videos.layout(rows[0].clip)
     with OwnDatasetWriter(out, name=name, layout=layout, class_names=classes, max_bodies=max_bodies) as writer:
-        for row in track(rows, "converting", console=Console(stderr=True)):
-            clip, found = videos.read(row.clip)
+        for row, (clip, found) in zip(rows, videos.read([row.clip for row in rows]), strict=True):
             if found != layout:
                 raise FormatError(f"clip {row.clip} is of another model", where=videos.files[row.clip][0], expected=layout, got=found)
             writer.add(replace(clip, label=classes.index(row.class_name)), performer=row.performer, splits=row.splits)
