@@ -64,7 +64,8 @@ def write_mmpose(folder: Path, sample: str) -> None:
         for frame, bodies in enumerate(people(sample, 17, 3))
     ]
     meta = {"dataset_name": "coco", "num_keypoints": 17, "keypoint_id2name": {str(joint): name for joint, name in enumerate(COCO_JOINTS)}}
-    (folder / f"{sample}.json").write_text(json.dumps({"meta_info": meta, "instance_info": frames}))
+    content: Any = {"meta_info": meta, "instance_info": frames} if sample.startswith("wave") else frames
+    (folder / f"{sample}.json").write_text(json.dumps(content))
 
 
 def write_ultralytics(folder: Path, sample: str) -> None:
@@ -192,7 +193,7 @@ def write_alphapose(path: Path, ids: Callable[[int], Any], frames: int = 9) -> n
     return pose[0, 0] + places
 
 
-@pytest.mark.parametrize("ids", [lambda person: person + 1, lambda person: [person + 1.0]])
+@pytest.mark.parametrize("ids", [lambda person: person + 1, lambda person: [person + 1.0], lambda person: [[person + 1.0]] * 2])
 def test_who_crosses_somebody_stays_the_same_by_the_idx_of_alphapose(tmp_path: Path, ids: Callable[[int], Any]) -> None:
     noses = write_alphapose(tmp_path / "poses/a.json", ids)
     convert_poses("coco", tmp_path / "poses", tmp_path / "out")
@@ -201,7 +202,7 @@ def test_who_crosses_somebody_stays_the_same_by_the_idx_of_alphapose(tmp_path: P
 
 def test_an_idx_that_everybody_has_is_none(tmp_path: Path) -> None:
     """AlphaPose writes 0 where it does not track; the same twice in a frame among others is refused as any id is."""
-    write_alphapose(tmp_path / "poses/a.json", lambda _: [0.0])
+    write_alphapose(tmp_path / "poses/a.json", lambda person: [[0.0], [0.0]] if person else [0.0])
     convert_poses("coco", tmp_path / "poses", tmp_path / "out")
     assert np.isfinite(np.load(tmp_path / "out/a.npy")).any((2, 3)).sum() == 18
     text = (tmp_path / "poses/a.json").read_text()
@@ -293,7 +294,11 @@ def replaced(text: str) -> Callable[[Path], object]:
         ),
         ("coco", lambda folder: write_coco(folder, "more"), r"1 clips without a row(.|\n)*got: more\n.*add rows for these, or move"),
         ("coco", lambda folder: write_coco(folder / "sub", "sit_1"), r"1 clips that stand there twice(.|\n)*sit_1"),
-        ("mmpose", replaced("[]"), "no list 'instance_info'"),
+        ("mmpose", replaced("{}"), "no list 'instance_info'"),
+        ("mmpose", replaced("[[]]"), "no list of objects"),
+        ("mmpose", replaced('[{"keypoints": [[1, 1]]}]'), "a frame_id is no frame"),
+        ("mmpose", replaced("[]"), "nobody is in any frame"),
+        ("coco", replaced('[{"frame_id": 0, "instances": []}]'), "amanet convert mmpose"),
         ("mmpose", edited('"instances"', '"people"'), "no list 'instances'"),
         ("mmpose", edited('"frame_id": 2', '"frame_id": 1'), r"wave_1.json: a frame_id is no frame(.|\n)*each once"),
         ("mmpose", edited('"frame_id": 2', '"frame_id": "2"'), "a frame_id is no frame"),
@@ -302,8 +307,8 @@ def replaced(text: str) -> Callable[[Path], object]:
         ("mmpose", edited('"keypoint_scores": [', '"keypoint_scores": [1, '), "17 such keypoints and 18 scores"),
         ("mmpose", edited('"keypoint_scores": [', '"keypoint_scores": ["1", '), "no list of finite numbers"),
         ("mmpose", edited('"0": "nose"', '"0": "root"'), r"not those of COCO(.|\n)*got: root, left_eye"),
-        ("ultralytics", frame_replaced("{}"), r"video2_9.json: the file is no list of people"),
-        ("ultralytics", frame_replaced("[3]"), "no list of people"),
+        ("ultralytics", frame_replaced("{}"), r"video2_9.json: the file is no list of objects"),
+        ("ultralytics", frame_replaced("[3]"), "no list of objects"),
         ("ultralytics", frame_replaced('[{"name": "person"}]'), "a person has no keypoints"),
         ("ultralytics", frame_replaced('[{"keypoints": {"x": [1], "y": [1]}}]'), "a person has no keypoints"),
         ("ultralytics", frame_replaced('[{"keypoints": {"x": [1], "y": [1], "visible": [1, 2]}}]'), "got: 1, 1, 2 numbers"),

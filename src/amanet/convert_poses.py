@@ -40,8 +40,8 @@ def convert_poses(
 
     Args:
         form: ``openpose``, files CLIP_000000000012_keypoints.json, one a frame; ``ultralytics``, files CLIP/12.json, one a frame, of
-            YOLO-Pose's ``results.to_json()``; of the others a file CLIP.json a clip: ``coco``, COCO keypoints; ``mmpose``, what MMPose's
-            inferencer writes of a video; ``mediapipe``, landmarks. (PYSKL's pickles have a way of their own: ``amanet convert pyskl
+            YOLO-Pose's ``results.to_json()``; of the others a file CLIP.json a clip: ``coco``, COCO keypoints; ``mmpose``, what MMPose
+            writes of a video; ``mediapipe``, landmarks. (PYSKL's pickles have a way of their own: ``amanet convert pyskl
             --help``.)
         source: the folder they are in; its subfolders are searched too. Where all files are called alike, as AlphaPose's are, each in a
             folder of its own, these folders name the clips.

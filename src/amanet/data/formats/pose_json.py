@@ -25,6 +25,8 @@ COCO_JOINTS = (
     *(f"{side}_{joint}" for joint in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle") for side in ("left", "right")),
 )
 """As MMPose calls them, in their order."""
+MMPOSE_FRAMES = '[{"frame_id": 0, "instances": [...]}, ...]'
+ULTRALYTICS_PEOPLE = '[{"keypoints": {"x": [...], "y": [...], "visible": [...]}}, ...]'
 OPENPOSE_LAYOUTS = {75: "openpose25", 54: "kinetics18"}
 
 
@@ -99,8 +101,9 @@ def read_coco(path: Path) -> Poses:
         FormatError: the file is not of this format.
     """
     content = _load(path)
-    if isinstance(content, dict) and "instance_info" in content:
-        raise FormatError("this is what MMPose's inferencer writes", where=path, cure="amanet convert mmpose")
+    first = content[0] if isinstance(content, list) and content else content
+    if isinstance(first, dict) and not first.keys().isdisjoint(("instance_info", "instances")):
+        raise FormatError("this is what MMPose writes", where=path, cure="amanet convert mmpose")
     found = content if isinstance(content, list) else _list_of(content, "annotations", path)
     frames: Mapping[int, People] = defaultdict(list)
     for person in found:
@@ -119,23 +122,24 @@ def read_coco(path: Path) -> Poses:
 def _without_one_id(frames: Mapping[int, People]) -> Mapping[int, People]:
     """The same without ids, if all people of all frames have the same: AlphaPose writes an ``idx`` of 0 where it does not track."""
     several = any(len(people) > 1 for people in frames.values())
-    if several and len({number for people in frames.values() for number, _ in people}) == 1:
+    if several and len({number for people in frames.values() for number, _ in people} - {None}) == 1:
         return {frame: [(None, joints) for _, joints in people] for frame, people in frames.items()}
     return frames
 
 
 def read_mmpose(path: Path) -> Poses:
-    """A video of MMPose's inferencer: ``instance_info``, a list of frames, each a ``frame_id`` and a list ``instances`` of its people.
+    """A video of MMPose: a list of frames, as of its inferencer, or ``instance_info`` with that list, as of its demos.
 
-    An instance has ``keypoints``, x and y of the 17 joints of COCO, their ``keypoint_scores``, and perhaps a ``track_id``. Where
-    ``meta_info`` names the joints, they must be those.
+    A frame is a ``frame_id`` and a list ``instances`` of the people in it. An instance has ``keypoints``, x and y of the 17 joints of COCO,
+    their ``keypoint_scores``, and perhaps a ``track_id``. Where ``meta_info`` names the joints, they must be those.
 
     Raises:
         FormatError: the file is not of this format, or of another skeleton.
     """
     content = _load(path)
-    found = _list_of(content, "instance_info", path)
-    names = content["meta_info"].get("keypoint_id2name") if isinstance(content.get("meta_info"), dict) else None
+    found = _objects(content, path, MMPOSE_FRAMES) if isinstance(content, list) else _list_of(content, "instance_info", path)
+    meta = content.get("meta_info") if isinstance(content, dict) else None
+    names = meta.get("keypoint_id2name") if isinstance(meta, dict) else None
     if isinstance(names, dict) and tuple(names.get(str(joint)) for joint in range(len(names))) != COCO_JOINTS:
         _refuse("the joints are not those of COCO", path, ", ".join(COCO_JOINTS), ", ".join(map(str, names.values()))[:200])
     frames: dict[int, People] = {}
@@ -170,7 +174,7 @@ def read_ultralytics(files: Sequence[Path]) -> Poses:
     frames: dict[int, People] = {}
     for frame, path in files_by_frame(files).items():
         frames[frame] = []
-        for person in _objects(_load(path), path):
+        for person in _objects(_load(path), path, ULTRALYTICS_PEOPLE):
             found = person.get("keypoints")
             if not isinstance(found, dict) or not {"x", "y", "visible"} <= found.keys():
                 _refuse("a person has no keypoints", path, '{"x": [...], "y": [...], "visible": [...]}', describe(found))
@@ -182,11 +186,9 @@ def read_ultralytics(files: Sequence[Path]) -> Poses:
     return Poses("coco17", frames, files[0].parent)
 
 
-def _objects(content: Any, path: Path) -> list[Mapping[str, Any]]:
+def _objects(content: Any, path: Path, expected: str) -> list[Mapping[str, Any]]:
     if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
-        _refuse(
-            "the file is no list of people", path, '[{"keypoints": {"x": [...], "y": [...], "visible": [...]}}, ...]', describe(content)
-        )
+        _refuse("the file is no list of objects", path, expected, describe(content))
     return content
 
 
@@ -227,9 +229,11 @@ def _landmarks(person: Any, path: Path) -> Person:
 
 
 def _id_of(given: Any) -> int | None:
-    """The id of a person, which may be alone in a list; None for what is none, as the -1 of those who are not tracked."""
-    value: Any = given[0] if isinstance(given, list) and len(given) == 1 else given
-    return int(value) if type(value) in (int, float) and value >= 0 and value % 1 == 0 else None
+    """The id of a person, perhaps in lists; None for what is none, as -1 of those who are not tracked, or several of merged boxes."""
+    parts = given if isinstance(given, list) else [given]
+    flat = [each for part in parts for each in (part if isinstance(part, list) else [part])]
+    good = all(type(each) in (int, float) and each >= 0 and each % 1 == 0 for each in flat)
+    return int(flat[0]) if good and len(set(flat)) == 1 else None
 
 
 def _frame_of(image: object, path: Path) -> int:
