@@ -293,7 +293,7 @@ def wrong(road: Road) -> dict[str, str]:
         ("evaluate {run} --store {other}", "skeleton is not the one that the network was trained on"),
         ("evaluate {run} --part validation", "validation part of this run is empty"),
         ("predict {empty} {clip}", "there is no run here"),
-        ("predict {run} {empty}", "this is a folder"),
+        ("predict {run} {empty}", "no file of ntu60 in this folder"),
         ("predict {file} {clip}", "weights cannot be read"),
         ("predict {run} {nowhere}", "this file cannot be read"),
         ("predict {run} {file}", "no file of ntu60"),

@@ -1,14 +1,17 @@
-"""Prediction of raw files: it is the evaluation of the same clips, and refuses what it cannot read."""
+"""Prediction of raw files: it is the evaluation of the same clips, and refuses or skips what it cannot read."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.csv
 import pytest
 import torch
 
 from amanet.cli import main
 from amanet.data.own.clip_file import read_own_clip
-from amanet.errors import AmanetError, ExperimentError, FormatError, RunError
+from amanet.errors import AmanetError, ExperimentError, FormatError, PlaceError, RunError
 from amanet.evaluate import evaluate
 from amanet.metrics import Scores
 from amanet.predict import predict
@@ -76,6 +79,12 @@ def test_ones_own_clips_of_every_format_are_scored_as_their_stored_ones_are(tmp_
             assert found.probabilities == pytest.approx(expected, abs=1e-5)
     with pytest.raises(FormatError, match="no file of a clip"):
         predict(tmp_path / "run", [tmp_path / "mine/dataset.toml"])
+    all_of_them = [tmp_path / f"mine/clips/clip{number:02}.npy" for number in range(8)]
+    for folder in (tmp_path / "mine", tmp_path / "mine/clips"):  # labels.csv is none, though a clip may be a .csv
+        assert [each.path for each in predict(tmp_path / "run", folder)] == all_of_them
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FormatError, match=r"no file of own:mine in this folder[^!]*CLIP\.npy, CLIP\.csv"):
+        predict(tmp_path / "run", [tmp_path / "empty"])
 
 
 @pytest.mark.parametrize(("top", "named"), [(1, 1), (5, 5), (60, 60), (999, 60)])
@@ -124,3 +133,68 @@ def test_what_is_not_there_is_said(road: Road, tmp_path: Path) -> None:
         predict(tmp_path, [road.raw_file(3, 7)])
     with pytest.raises(ExperimentError, match="how many classes"):
         predict(road.run, [road.raw_file(3, 7)], top=0)
+
+
+def damaged(road: Road, folder: Path) -> Path:
+    """A folder of the four clips of the road, one of them a folder further in, and a damaged one that comes first."""
+    shutil.copytree(road.raw, folder)
+    (folder / "within").mkdir()
+    (folder / road.raw_file(1, 1).name).rename(folder / "within" / road.raw_file(1, 1).name)
+    (folder / "S001C001P001R001A001.skeleton").write_bytes(b"3\n1\n")
+    (folder / "notes.skeleton").write_text("of no data set")
+    return folder
+
+
+def test_a_folder_is_its_files_of_the_data_set_sorted(road: Road, tmp_path: Path) -> None:
+    folder = damaged(road, tmp_path / "raw")
+    (folder / "S001C001P001R001A001.skeleton").unlink()
+    within = [folder / road.raw_file(*each).name for each in ((1, 7), (3, 1), (3, 7))] + [folder / "within" / road.raw_file(1, 1).name]
+    assert [each.path for each in predict(road.run, [folder])] == sorted(within)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FormatError, match=r"no file of ntu60 in this folder[^!]*\.skeleton"):
+        predict(road.run, [folder, tmp_path / "empty"])
+
+
+def test_what_is_damaged_costs_the_others_nothing(road: Road, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = damaged(road, tmp_path / "raw")
+    with pytest.raises(FormatError, match=r"S001C001P001R001A001[^!]*--on_error skip"):
+        predict(road.run, [folder])
+    assert main(["predict", str(road.run), str(folder), "--on_error", "skip", "--top", "1"]) == 0
+    said = capsys.readouterr()
+    first, last = said.err.splitlines()
+    assert first.startswith(f"skipped {folder / 'S001C001P001R001A001.skeleton'}:")
+    assert last == "1 of 5 files were skipped"
+    assert len(said.out.splitlines()) == 2 * 4
+    with pytest.raises(FormatError, match="all files were skipped"):
+        predict(road.run, [folder / "S001C001P001R001A001.skeleton"], on_error="skip")
+
+
+def test_predictions_are_written_for_spreadsheets_and_programs(road: Road, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = predict(str(road.run), [str(road.raw_file(3, 1)), str(road.raw_file(3, 7))], top=3)
+    rows = [
+        {"path": str(each.path), "rank": rank, "class": name, "probability": pytest.approx(probability, abs=1e-6)}
+        for each in found
+        for rank, (name, probability) in enumerate(zip(each.class_names, each.probabilities, strict=True), 1)
+    ]
+    for name in ("new/found.csv", "new/found.json"):
+        arguments = ["predict", str(road.run), *(str(each.path) for each in found), "--top", "3", "--out", str(tmp_path / name)]
+        assert main(arguments) == 0
+        assert capsys.readouterr().out == f"2 clips; written to {tmp_path / name}\n"
+    assert pyarrow.csv.read_csv(tmp_path / "new/found.csv").to_pylist() == rows
+    assert json.loads((tmp_path / "new/found.json").read_text(encoding="utf-8")) == rows
+
+
+def test_predictions_are_written_whole_over_no_clip_or_not_at_all(road: Road, tmp_path: Path) -> None:
+    folder = damaged(road, tmp_path / "raw")
+    for out, cause, problem in (
+        (tmp_path / "found.xlsx", PlaceError, r"not written as such a file[^!]*\.csv or \.json"),
+        (tmp_path / "found.csv", FormatError, "S001C001P001R001A001"),
+    ):
+        with pytest.raises(cause, match=problem):
+            predict(road.run, folder, out=out)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+    clip = tmp_path / "clip.csv"
+    clip.write_text("mine")
+    with pytest.raises(PlaceError, match="one of the clips"):
+        predict(road.run, [road.raw_file(3, 7), clip], out=str(clip))
+    assert clip.read_text() == "mine"

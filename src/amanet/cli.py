@@ -287,7 +287,12 @@ def _fuse(rest: Sequence[str]) -> None:
 def _predict(rest: Sequence[str]) -> None:
     from amanet.predict import predict
 
-    for found in predict(**_function_arguments("predict", predict, rest, clips="raw files in the format of the run's data set")):
+    arguments = _function_arguments("predict", predict, rest, clips="raw files in the format of the run's data set, or folders of them")
+    predictions = predict(**arguments)
+    if arguments["out"] is not None:
+        print(f"{len(predictions):,} clips; written to {arguments['out']}")
+        return
+    for found in predictions:
         print(found.path)
         for name, probability in zip(found.class_names, found.probabilities, strict=True):
             print(f"  {probability:7.2%}  {'#' * round(30 * probability):<30}  {name}")

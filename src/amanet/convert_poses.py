@@ -121,7 +121,7 @@ def _write_clips(videos: _Videos, out: Path) -> None:
             buffer = BytesIO()
             np.save(buffer, mark_absent(clip.joints, clip.present))
             write_file(folder / f"{clip.sample}.npy", buffer.getvalue())
-    _say(*videos.remarks(), f"{len(videos.files):,} clips in {out}; go on with: amanet predict RUN {out}/*.npy")
+    _say(*videos.remarks(), f"{len(videos.files):,} clips in {out}; go on with: amanet predict RUN {out}")
 
 
 def _write_dataset(videos: _Videos, out: Path, labels: Path, name: str, max_bodies: int) -> None:

@@ -1,17 +1,30 @@
 """The verb ``predict``: what people do in raw clips, by a trained run."""
 
+import csv
+import io
+import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from amanet.data.archive import read_file
+from amanet.data.benchmark import Dataset
 from amanet.data.dataset import fit_clip
 from amanet.data.normalise import get_recipe
-from amanet.errors import ExperimentError, TrainingError
+from amanet.data.own.dataset import OwnDataset
+from amanet.errors import AmanetError, ExperimentError, FormatError, PlaceError, TrainingError
+from amanet.model import Network
+from amanet.places import make_folder, write_file
 from amanet.skeleton import ClipBatch, SkeletonClip
 from amanet.trained import NetworkCard, load_trained
+
+COLUMNS = ("path", "rank", "class", "probability")
+"""Of a file of predictions: a row a clip and class named, the most probable of rank 1."""
+SUFFIXES = (".csv", ".json")
 
 
 @dataclass(frozen=True)
@@ -23,33 +36,45 @@ class Prediction:
     probabilities: tuple[float, ...]
 
 
-@torch.inference_mode()
-def predict(run: Path, clips: Sequence[Path], top: int = 5) -> list[Prediction]:
+def predict(
+    run: Path | str,
+    clips: Path | str | Sequence[Path | str],
+    top: int = 5,
+    *,
+    out: Path | str | None = None,
+    on_error: Literal["stop", "skip"] = "stop",
+) -> list[Prediction]:
     """Name the action in each raw file, prepared just as the run's training clips were.
 
     Args:
         run: folder of a finished training, or its weights file.
-        clips: raw files in the format of the run's data set; of a data set of one's own, any of .npy, .csv and .jsonl.
+        clips: raw files in the format of the run's data set, or folders of them; of a data set of one's own, any of .npy, .csv and .jsonl.
         top: classes to name.
+        out: file to write the predictions into, .csv or .json: a row a clip and class, with its path, rank (from 1), class and probability.
+        on_error: at a file that cannot be read, stop and show it, or skip it, say so, and go on.
 
     Raises:
         RunError: the run is unfinished.
         ExperimentError: ``top`` names no class.
-        FormatError: a file is not of the format.
+        FormatError: a file is not of the format, a folder has none that is, or all were skipped.
         TrainingError: a score is not finite, so the weights have run away.
+        PlaceError: ``out`` is neither kind of file, is one of the clips, or cannot be written.
     """
     if top < 1:
         raise ExperimentError("top is how many classes to name", expected="1 or more", got=top)
-    network, card = load_trained(run)
-    found: list[Prediction] = []
-    for path in clips:
-        batch = ClipBatch.stack([fit_clip(read_clip(path, card), card.sampling)])
-        probabilities = network(batch.joints, batch.present).softmax(-1)[0]
-        if not probabilities.isfinite().all():
-            raise TrainingError("the scores of this clip are not finite", where=path, cure="train with a lower recipe.learning_rate")
-        best = probabilities.topk(min(top, len(card.class_names)))
-        names = tuple(card.class_names[index] for index in best.indices.tolist())
-        found.append(Prediction(path, names, tuple(best.values.tolist())))
+    out = None if out is None else Path(out)
+    if out is not None and out.suffix not in SUFFIXES:
+        raise PlaceError("predictions are not written as such a file", where=out, expected=f"a name that ends in {' or '.join(SUFFIXES)}")
+    network, card = load_trained(Path(run))
+    clips = [clips] if isinstance(clips, Path | str) else clips
+    paths = [path for each in clips for path in _files_at(Path(each), card.source)]
+    if out is not None:
+        if out.resolve() in {path.resolve() for path in paths}:
+            raise PlaceError("this file is one of the clips", where=out, cure="write the predictions into another folder")
+        make_folder(out.parent)
+    found = _predict_all(paths, network, card, top, skip=on_error == "skip")
+    if out is not None:
+        write_file(out, _table(found, out.suffix))
     return found
 
 
@@ -58,3 +83,65 @@ def read_clip(path: Path, card: NetworkCard) -> SkeletonClip:
     recipe = get_recipe(card.normalisation)
     raw = card.source.read(read_file(path), path, recipe.tracks)
     return recipe.apply(raw, card.layout, card.max_bodies)
+
+
+def _files_at(path: Path, source: Dataset | OwnDataset) -> list[Path]:
+    """The file itself, or those of the data set in a folder, sorted."""
+    if not path.is_dir():
+        return [path]
+    files = source.files_in(path)
+    if not files:
+        expected = f"names like {source.file_example()}"
+        raise FormatError(f"there is no file of {source.name} in this folder", where=path, expected=expected, cure="name another folder")
+    return files
+
+
+def _predict_all(paths: Sequence[Path], network: Network, card: NetworkCard, top: int, *, skip: bool) -> list[Prediction]:
+    """Of each file that can be read; of the others it is said why not, and how many they are."""
+    found: list[Prediction] = []
+    remarks = logging.getLogger(__name__)
+    for path in paths:
+        try:
+            found.append(_predict_one(path, network, card, top))
+        except AmanetError as error:
+            error.where = error.where or str(path)
+            if not skip:
+                if len(paths) > 1:
+                    error.cure = f"{error.cure or 'repair the file'}, or skip such files: --on_error skip"
+                raise
+            remarks.warning("skipped %s", str(error).partition("\n")[0])
+    if paths and not found:
+        raise FormatError("all files were skipped", got=f"{len(paths):,} that cannot be read", cure="are they of the run's data set?")
+    if len(found) < len(paths):
+        remarks.warning("%s of %s files were skipped", f"{len(paths) - len(found):,}", f"{len(paths):,}")
+    return found
+
+
+@torch.inference_mode()
+def _predict_one(path: Path, network: Network, card: NetworkCard, top: int) -> Prediction:
+    batch = ClipBatch.stack([fit_clip(read_clip(path, card), card.sampling)])
+    probabilities = network(batch.joints, batch.present).softmax(-1)[0]
+    if not probabilities.isfinite().all():
+        raise TrainingError("the scores of this clip are not finite", where=path, cure="train with a lower recipe.learning_rate")
+    best = probabilities.topk(min(top, len(card.class_names)))
+    names = tuple(card.class_names[index] for index in best.indices.tolist())
+    return Prediction(path, names, tuple(best.values.tolist()))
+
+
+def _table(found: Sequence[Prediction], suffix: str) -> bytes:
+    """The predictions as a table or a list of objects, probabilities to six decimals.
+
+    A table begins with the mark by which spreadsheets know UTF-8, which readers of tables skip.
+    """
+    rows = [
+        (str(each.path), rank, name, round(probability, 6))
+        for each in found
+        for rank, (name, probability) in enumerate(zip(each.class_names, each.probabilities, strict=True), 1)
+    ]
+    if suffix == ".json":
+        return f"{json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows], indent=1, ensure_ascii=False)}\n".encode()
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    table.writerows(rows)
+    return text.getvalue().encode("utf-8-sig")

@@ -126,6 +126,11 @@ class Dataset:
         """The name of the sample that a file holds."""
         return sample_name(path.absolute(), self.suffix, self.folders)
 
+    def files_in(self, folder: Path) -> list[Path]:
+        """Its files in a folder and its subfolders, sorted; hidden ones, and those of other names, are left out."""
+        files = (path for path in folder.rglob(f"*{self.suffix}") if path.is_file() and not path.name.startswith("."))
+        return sorted(path for path in files if self.holds(self.sample_of(path)))
+
     def file_example(self) -> str:
         """A file with the name that it should have."""
         *around, name = (*self.name_example.split("-", self.folders), "")[: self.folders + 1]

@@ -48,6 +48,15 @@ class OwnDataset:
         """The same without the labels of other clips; what a process is sent that reads some of them."""
         return replace(self, labels={sample: self.labels[sample] for sample in samples})
 
+    def files_in(self, folder: Path) -> list[Path]:
+        """The files of clips in a folder, sorted, or in its ``clips/`` where it describes a data set; hidden ones are left out."""
+        place = folder / CLIPS_FOLDER if (folder / DESCRIPTION_FILE).is_file() else folder
+        return sorted(path for path in place.glob("*") if path.suffix in SUFFIXES and path.is_file() and not path.name.startswith("."))
+
+    def file_example(self) -> str:
+        """What its files are called."""
+        return ", ".join(f"CLIP{suffix}" for suffix in SUFFIXES)
+
     def read(self, content: bytes, path: Path | str, tracks: Tracks) -> SkeletonClip:
         """The clip in the content of one file, with its label if there is one. Bodies are always told apart by their ids.
 
