@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 from amanet import show as verb
 from amanet.cli import main
 from amanet.data.store import ClipStore
-from amanet.errors import AmanetError, FormatError, PlaceError, RunError, StoreError
+from amanet.errors import AmanetError, FormatError, LayoutError, PlaceError, RunError, StoreError
 from amanet.experiment import read_experiment, write_experiment
 from amanet.metrics import Scores
 from amanet.pictures import action_correlations, hero
 from amanet.show import show
 from amanet.skeleton import load_layout
+from fabricate.own import write_own
 from fabricate.road import TRAINING, Road, walk_road
 from fabricate.stores import fabricate_clip, write_store
 
@@ -187,6 +188,30 @@ def test_a_run_whose_store_is_gone_or_another(copied_run: Path, tmp_path: Path) 
         write_experiment(replace(experiment, store=place), copied_run / "experiment.yaml")
         with pytest.raises(RunError, match=problem):
             show(copied_run)
+
+
+def test_a_clip_of_ones_own_is_drawn_wherever_it_lies(tmp_path: Path) -> None:
+    """By its folder's description, or by the layout that is named; the pictures are the same."""
+    folder = write_own(tmp_path / "mine")
+    clip = Path(shutil.copy(folder / "clips/clip03.npy", tmp_path))
+    with pytest.raises(FormatError, match=r"no data set has files of this name[^!]*--layout"):
+        show(clip, tmp_path / "alone")
+    (described,) = show(folder / "clips/clip03.npy", tmp_path / "described")
+    (alone,) = show(clip, tmp_path / "alone", layout=str(folder / "layout.toml"))
+    assert_pictures([alone])
+    assert alone.read_bytes() == described.read_bytes()
+    with pytest.raises(FormatError, match="not of the layout coco17"):
+        show(clip, tmp_path / "other", layout="coco17")
+    with pytest.raises(LayoutError, match="no layout 'coco18'"):
+        show(clip, tmp_path / "other", layout="coco18")
+
+
+def test_a_layout_is_named_only_where_it_is_needed(road: Road, tmp_path: Path) -> None:
+    own = write_own(tmp_path / "mine") / "clips/clip03.npy"
+    for what in (road.run, road.store, road.raw_file(3, 7), own):
+        with pytest.raises(FormatError, match=r"has a layout already[^!]*leave out --layout"):
+            show(what, tmp_path / "pictures", layout="ntu25")
+    assert not (tmp_path / "pictures").exists()
 
 
 def test_what_cannot_be_drawn_is_said(road: Road, tmp_path: Path) -> None:

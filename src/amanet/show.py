@@ -15,8 +15,7 @@ from amanet.data.archive import read_file
 from amanet.data.benchmark import Dataset
 from amanet.data.dataset import fit_clip
 from amanet.data.normalise import align
-from amanet.data.own.clip_file import SUFFIXES
-from amanet.data.own.dataset import own_dataset
+from amanet.data.own.clip_file import SUFFIXES, read_own_clip
 from amanet.data.own.description import DESCRIPTION_FILE, MOST_BODIES, read_description
 from amanet.data.published import DATASETS
 from amanet.data.store import ClipStore
@@ -37,7 +36,7 @@ from amanet.pictures import (
     save_figure,
 )
 from amanet.places import make_folder
-from amanet.skeleton import ClipBatch, SkeletonClip, SkeletonLayout, stream_layout
+from amanet.skeleton import ClipBatch, SkeletonClip, SkeletonLayout, load_layout, stream_layout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, with_self_loops
 from amanet.skeleton.stream import barycentres
 from amanet.trained import check_store, load_trained, open_store
@@ -46,7 +45,9 @@ FIGURE_8 = {"(b) learned, α = 0": 0.0, "(c) α = 0.4": 0.4, "(d) α = 0.8": 0.8
 """Weights of the bones in the panels of Fig. 8: 0, 0.8 and 1.5 as its caption says, and one between; panel (a) is the bones alone."""
 
 
-def show(what: Path, out: Path | None = None, *, sample: str | None = None, classes: tuple[str, ...] | str = ()) -> list[Path]:
+def show(
+    what: Path, out: Path | None = None, *, sample: str | None = None, classes: tuple[str, ...] | str = (), layout: str | None = None
+) -> list[Path]:
     """Draw what there is to see.
 
     A run gives its learning curves, its confusion matrix, and for one clip the prediction, the correlations between joints (where the
@@ -54,11 +55,12 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None, clas
     Fig. 8 alone: for each class, the bone graph, the correlations learned, and both together with several weights of the bones.
 
     Args:
-        what: a run folder, a store, or a raw file; of one's own clips, a file in the folder that describes them.
+        what: a run folder, a store, or a raw file; of one's own clips, a file in the folder that describes them, or any with ``layout``.
         out: folder for the pictures; RUN/figures of a run, the current folder otherwise.
         sample: clip to draw; by default the held-out clip that the network names rightly and most surely, or a store's first.
         classes: of a run, a class to draw Fig. 8 for, or several, as ``["clapping", "check time (from watch)"]``; each by the held-out clip
             of it that is named most surely.
+        layout: of a .npy, .csv or .jsonl clip outside of such a folder, the skeleton: a name that ships, or a .toml file.
 
     Returns:
         The pictures written.
@@ -71,6 +73,8 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None, clas
     classes = (classes,) if isinstance(classes, str) else classes
     if classes and (sample is not None or not (what / EXPERIMENT_FILE).is_file()):
         raise RunError("classes are drawn of a run, each by a clip of its own", where=what, cure="name a run, and no sample")
+    if (skeleton := _own_layout(what, layout)) is not None:
+        return [_show_own(what, skeleton, out or Path())]
     if (what / EXPERIMENT_FILE).is_file():
         run, out = _Run.open(what), out or what / "figures"
         return [_show_classes(run, out, classes)] if classes else _show_run(run, out, sample)
@@ -78,8 +82,6 @@ def show(what: Path, out: Path | None = None, *, sample: str | None = None, clas
         store = ClipStore.open(what)
         clip = store.clip(_row_of(store, sample))
         return [_show_clip(clip, store.layout, store.class_names, View.prepared(store.recipe, store.layout), out or Path())]
-    if what.suffix in SUFFIXES and (what.absolute().parent.parent / DESCRIPTION_FILE).is_file():
-        return [_show_own(what, out or Path())]
     clip, dataset = _read_raw(what)
     return [_show_clip(clip, dataset.skeleton, dataset.class_names, View("y"), out or Path())]
 
@@ -284,13 +286,24 @@ def _row_of(store: ClipStore, sample: str | None) -> int:
     return names.index(sample)
 
 
-def _show_own(path: Path, out: Path) -> Path:
-    """A clip of one's own, from the folder that describes it; set upright, as nobody knows which way its axes point."""
+def _own_layout(path: Path, named: str | None) -> SkeletonLayout | None:
+    """The skeleton of a clip of one's own, as the folder that it lies in describes it, or as it was named; None of anything else."""
     folder = path.absolute().parent.parent
-    description = read_description(folder)
-    dataset = own_dataset(description, description.skeleton(folder))
-    clip = align(dataset.read(read_file(path), path, "body-id"), dataset.skeleton, MOST_BODIES)
-    return _show_clip(clip, dataset.skeleton, dataset.class_names, View.prepared("aligned", dataset.skeleton), out)
+    own = path.is_file() and path.suffix in SUFFIXES
+    described = own and (folder / DESCRIPTION_FILE).is_file()
+    if named is None:
+        return read_description(folder).skeleton(folder) if described else None
+    if described or not own:
+        got = f"a clip that {DESCRIPTION_FILE} tells the layout of" if described else None
+        expected = f"a clip of your own ({', '.join(SUFFIXES)}) outside of its data set's folder"
+        raise FormatError("what is here has a layout already", where=path, expected=expected, got=got, cure="leave out --layout")
+    return load_layout(named)
+
+
+def _show_own(path: Path, layout: SkeletonLayout, out: Path) -> Path:
+    """A clip of one's own, set upright, as nobody knows which way its axes point."""
+    clip = align(read_own_clip(read_file(path), path, layout), layout, MOST_BODIES)
+    return _show_clip(clip, layout, (), View.prepared("aligned", layout), out)
 
 
 def _read_raw(path: Path) -> tuple[SkeletonClip, Dataset]:
@@ -299,4 +312,5 @@ def _read_raw(path: Path) -> tuple[SkeletonClip, Dataset]:
         if path.name.endswith(dataset.suffix) and dataset.holds(dataset.sample_of(path)):
             return dataset.read(read_file(path), path, "body-id"), dataset
     known = ", ".join(dict.fromkeys(dataset.file_example() for dataset in DATASETS.values()))
-    raise FormatError("no data set has files of this name", where=path, expected=f"a name like one of {known}")
+    cure = "say which skeleton this clip of your own is of: --layout ntu25, or a .toml file" if path.suffix in SUFFIXES else None
+    raise FormatError("no data set has files of this name", where=path, expected=f"a name like one of {known}", cure=cure)
