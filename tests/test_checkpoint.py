@@ -19,12 +19,14 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from amanet.checkpoint import StateFolder, read_weights, write_weights
-from amanet.data.dataset import ClipSampling
-from amanet.errors import RunError
+from amanet.data.dataset import ClipSampling, fit_clip
+from amanet.data.normalise import get_recipe
+from amanet.errors import ClipError, LayoutError, RunError
 from amanet.experiment import to_plain
 from amanet.model import BlockConfig, NetworkConfig
 from amanet.skeleton import STREAMS, Stream, load_layout
 from amanet.trained import WEIGHTS_FORMAT, NetworkCard, load_trained, save_trained
+from fabricate.stores import fabricate_clip
 
 CARD = NetworkCard(
     dataset="ntu60",
@@ -77,8 +79,23 @@ def test_a_network_comes_back_as_it_was(tmp_path: Path, stream: Stream) -> None:
 
 
 def test_a_weights_file_is_a_run_of_its_own(weights: Path) -> None:
-    assert load_trained(weights)[1] == load_trained(weights.parent)[1] == CARD
+    assert load_trained(weights)[1] == load_trained(weights.parent)[1] == load_trained(str(weights))[1] == CARD
     assert [file.name for file in weights.parent.iterdir()] == ["weights.safetensors"]
+
+
+def test_raw_clips_of_any_length_become_a_batch_of_the_network() -> None:
+    clips = [fabricate_clip("S001C001P001R001A001", frames=frames, bodies=bodies) for frames, bodies in ((5, 1), (30, 3))]
+    batch = CARD.batch(clips)
+    assert batch.joints.shape == (2, 2, 8, 25, 3)
+    recipe = get_recipe("aligned")
+    for row, clip in enumerate(clips):
+        ready = fit_clip(recipe.apply(clip, CARD.layout, 2), CARD.sampling)
+        assert torch.equal(batch.joints[row], torch.from_numpy(ready.joints))
+        assert torch.equal(batch.present[row], torch.from_numpy(ready.present))
+    with pytest.raises(ClipError, match="no clip to make a batch of"):
+        CARD.batch([])
+    with pytest.raises(LayoutError, match="not of the layout ntu25"):
+        CARD.batch([fabricate_clip("a1_s1_t1_skeleton", dataset="utd-mhad")])
 
 
 def test_a_run_without_weights_is_said(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from amanet.data.dataset import ClipSampling
 from amanet.data.normalise import RECIPES
 from amanet.data.published import BENCHMARKS, DATASETS
 from amanet.experiment import Experiment, Recipe
-from amanet.model import BlockConfig, NetworkConfig
-from amanet.skeleton import SkeletonLayout, stream_layout
+from amanet.model import BlockConfig, Network, NetworkConfig
+from amanet.skeleton import SkeletonLayout, load_layout, stream_layout
 from amanet.skeleton.layout import parse_layout
 
 ROOT = Path(__file__).parents[1]
@@ -163,10 +163,22 @@ def test_protocols_data_sets_and_recipes_are_those_of_the_code() -> None:
 
 
 def test_the_readmes_python_runs_as_written() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        found: dict[str, torch.Tensor] = {}
-        exec(block, found)
-        assert found["logits"].shape == (1, 60)
-        assert found["correlations"].shape == (2, 150, 25, 25)
+    """Its first block; the second needs a run, and runs in `tests/test_readme.py`."""
+    first, second = blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
+    assert 'load_trained("run")' in second
+    found: dict[str, torch.Tensor] = {}
+    exec(first, found)
+    assert found["logits"].shape == (1, 60)
+    assert found["correlations"].shape == (2, 150, 25, 25)
+
+
+def test_joints_that_were_not_seen_are_told_by_a_mask_and_not_by_nan() -> None:
+    network = Network(NetworkConfig(width=6), load_layout("ntu25"), num_classes=4, num_bodies=1).eval()
+    joints, present = torch.randn(1, 1, 16, 25, 3), torch.ones(1, 1, 16, 25, dtype=torch.bool)
+    present[0, 0, 3, 4] = False
+    absent, other = joints.clone(), joints.clone()
+    absent[0, 0, 3, 4], other[0, 0, 3, 4] = torch.nan, 0
+    with torch.inference_mode():
+        torch.testing.assert_close(network(joints, present), network(other, present), rtol=1e-3, atol=1e-3)
+        assert network(absent).isnan().all()
+        assert network(absent, present).isnan().all()

@@ -78,6 +78,15 @@ def test_the_road_of_ones_own_clips(place: Path) -> None:
     (others,) = re.findall(r"```bash\n(.*?)```", (place / "gym/README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert commands.split("cd gym\n")[1].strip() == others.strip()
     assert (place / "gym/run/weights.safetensors").is_file()
+    check_the_python_of_a_trained_run(place / "gym")
+
+
+def check_the_python_of_a_trained_run(gym: Path) -> None:
+    """It runs as written where the README says, and its array is answered as the file it came from."""
+    _, block = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    compare = "from pytest import approx\nassert sorted(probabilities[0].tolist(), reverse=True)[:5] == approx(answer.probabilities)\n"
+    done = subprocess.run([sys.executable, "-c", block + compare], check=False, cwd=gym, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-4000:]
 
 
 def test_set_up_is_two_commands() -> None:

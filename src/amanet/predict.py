@@ -13,13 +13,12 @@ import torch
 
 from amanet.data.archive import read_file
 from amanet.data.benchmark import Dataset
-from amanet.data.dataset import fit_clip
 from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset
 from amanet.errors import AmanetError, ExperimentError, FormatError, PlaceError, TrainingError
 from amanet.model import Network
 from amanet.places import make_folder, write_file
-from amanet.skeleton import ClipBatch, SkeletonClip
+from amanet.skeleton import SkeletonClip
 from amanet.trained import NetworkCard, load_trained
 
 COLUMNS = ("path", "rank", "class", "probability")
@@ -65,7 +64,7 @@ def predict(
     out = None if out is None else Path(out)
     if out is not None and out.suffix not in SUFFIXES:
         raise PlaceError("predictions are not written as such a file", where=out, expected=f"a name that ends in {' or '.join(SUFFIXES)}")
-    network, card = load_trained(Path(run))
+    network, card = load_trained(run)
     clips = [clips] if isinstance(clips, Path | str) else clips
     paths = [path for each in clips for path in _files_at(Path(each), card.source)]
     if out is not None:
@@ -79,10 +78,8 @@ def predict(
 
 
 def read_clip(path: Path, card: NetworkCard) -> SkeletonClip:
-    """A raw file, read and normalised as the network's training clips were."""
-    recipe = get_recipe(card.normalisation)
-    raw = card.source.read(read_file(path), path, recipe.tracks)
-    return recipe.apply(raw, card.layout, card.max_bodies)
+    """A raw file of the kind that the network was trained on, as it is."""
+    return card.source.read(read_file(path), path, get_recipe(card.normalisation).tracks)
 
 
 def _files_at(path: Path, source: Dataset | OwnDataset) -> list[Path]:
@@ -119,7 +116,7 @@ def _predict_all(paths: Sequence[Path], network: Network, card: NetworkCard, top
 
 @torch.inference_mode()
 def _predict_one(path: Path, network: Network, card: NetworkCard, top: int) -> Prediction:
-    batch = ClipBatch.stack([fit_clip(read_clip(path, card), card.sampling)])
+    batch = card.batch([read_clip(path, card)])
     probabilities = network(batch.joints, batch.present).softmax(-1)[0]
     if not probabilities.isfinite().all():
         raise TrainingError("the scores of this clip are not finite", where=path, cure="train with a lower recipe.learning_rate")

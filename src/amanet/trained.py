@@ -10,16 +10,16 @@ import torch
 from amanet.checkpoint import read_weights, write_weights
 from amanet.data.benchmark import OWN_PREFIX, Dataset
 from amanet.data.class_names import fault_of
-from amanet.data.dataset import ClipSampling
+from amanet.data.dataset import ClipSampling, fit_clip
 from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset
 from amanet.data.published import get_dataset
 from amanet.data.store import ClipStore
-from amanet.errors import AmanetError, LayoutError, RunError, first_of
+from amanet.errors import AmanetError, ClipError, LayoutError, RunError, first_of
 from amanet.experiment import EXPERIMENT_FILE, Experiment, from_plain, to_plain
 from amanet.model import Network, NetworkConfig
 from amanet.places import write_file
-from amanet.skeleton import SkeletonLayout, Stream
+from amanet.skeleton import ClipBatch, SkeletonClip, SkeletonLayout, Stream
 
 WEIGHTS_FILE = "weights.safetensors"
 WEIGHTS_FORMAT = 2
@@ -80,6 +80,18 @@ class NetworkCard:
         """A fresh network of this kind; its first weights follow from torch's random state."""
         return Network(self.network, self.layout, len(self.class_names), self.num_bodies, self.stream)
 
+    def batch(self, clips: Sequence[SkeletonClip]) -> ClipBatch:
+        """Raw clips, of any length and number of bodies, as the network takes them: prepared just as its training clips were.
+
+        Raises:
+            ClipError: there is none.
+            LayoutError: one is not of the layout.
+        """
+        if not clips:
+            raise ClipError("there is no clip to make a batch of", expected="one or more")
+        recipe = get_recipe(self.normalisation)
+        return ClipBatch.stack([fit_clip(recipe.apply(clip, self.layout, self.max_bodies), self.sampling) for clip in clips])
+
 
 def save_trained(network: Network, card: NetworkCard, run: Path) -> None:
     """Write the weights of a run with their card."""
@@ -121,12 +133,17 @@ def open_store(experiment: Experiment, run: Path) -> ClipStore:
     return ClipStore.open(experiment.store)
 
 
-def load_trained(run: Path, device: torch.device | Literal["cpu"] = "cpu") -> tuple[Network, NetworkCard]:
-    """The network of a run, ready to evaluate.
+def load_trained(run: Path | str, device: torch.device | Literal["cpu"] = "cpu") -> tuple[Network, NetworkCard]:
+    """The network of a run, ready to evaluate, and its card.
+
+    Args:
+        run: folder of a finished training, or its weights file.
+        device: where the network is to compute.
 
     Raises:
         RunError: the run has no weights yet, or they are damaged or of another version.
     """
+    run = Path(run)
     path = run / WEIGHTS_FILE if run.is_dir() else run
     if not path.is_file() and not (run / EXPERIMENT_FILE).is_file():
         raise RunError("there is no run here", where=run, expected=f"{WEIGHTS_FILE} in it", cure="name the folder that amanet train wrote")
