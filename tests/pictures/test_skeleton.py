@@ -1,14 +1,17 @@
 """The film strip shows what is there, where it is, and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.text import Text
 
 from amanet.errors import AmanetError, ClipError, LayoutError
 from amanet.pictures import View, film_strip, groups_picture, part_frames
 from amanet.pictures.skeleton import spread_apart
-from amanet.pictures.style import joint_sides
-from amanet.skeleton import layout_names, load_layout
+from amanet.pictures.style import AMBER, BLUE, INK, ORANGE, SKY, joint_sides, part_colours
+from amanet.skeleton import BodyPart, layout_names, load_layout
 from fabricate.pose import standing_pose, waving_clip
 
 
@@ -107,6 +110,32 @@ def test_parts_and_groups_draw_on_every_layout(name):
     assert len(with_alien.axes) == 1 + 6
     names = [text.get_text() for text in groups_picture(layout, pose).axes[1].texts]
     assert sorted(names) == sorted(group.name.replace("_", " ") for group in layout.groups)
+
+
+def in_parts(layout, parts):
+    """The layout with so many parts: all but the last of one joint, called head, left and right in turn."""
+    sides = ("head", "left", "right")
+    joints = [*((joint,) for joint in range(parts - 1)), tuple(range(parts - 1, layout.num_joints))]
+    return replace(
+        layout,
+        parts=tuple(BodyPart(f"{sides[index % 3]}_{index}", held, held[0], (held[0] + 1) % 25) for index, held in enumerate(joints)),
+    )
+
+
+def test_parts_have_colours_of_their_own_however_many_they_are():
+    shipped = load_layout("ntu25")
+    assert [part.name for part in shipped.parts] == ["trunk", "left_arm", "right_arm", "left_leg", "right_leg"]
+    assert part_colours(shipped) == (INK, BLUE, ORANGE, SKY, AMBER)
+    for count in (1, 2, 6, 7, 20):
+        layout = in_parts(shipped, count)
+        colours = part_colours(layout)
+        assert len(set(colours)) == count
+        assert [colour for colour, part in zip(colours, layout.parts, strict=True) if "left" in part.name][:2] == [BLUE, SKY][: count // 2]
+        pose = standing_pose(layout)
+        figure = part_frames(layout, pose, alien=pose)
+        said = " ".join(text.get_text() for text in figure.findobj(Text))
+        assert "five" not in said.lower()
+        assert said.count("ring: the origin") == 1
 
 
 def test_a_pose_of_another_layout_is_refused():

@@ -1,4 +1,4 @@
-"""What the preprocessing sees in a body: the five parts with their own frames of reference, and the groups of the fused scale."""
+"""What the preprocessing sees in a body: the parts with their own frames of reference, and the groups of the fused scale."""
 
 import numpy as np
 from jaxtyping import Float
@@ -21,7 +21,7 @@ def part_frames(
     scale: float | int = 1.2,
     view: View = FRONT,
 ) -> Figure:
-    """The five parts of alien relative coordinates (Alg. 1, Fig. 3): each in its colour, with its origin and its x axis.
+    """The parts of alien relative coordinates (Alg. 1, Fig. 3): each in its colour, with its origin and its x axis.
 
     A ring marks the origin of a part and a diamond its anchor, the point that becomes (s, 0, 0); the arrow is its x axis. Beside the
     body, where ``alien`` is given, every part is drawn again in its own coordinates, x to the right and y up.
@@ -59,7 +59,7 @@ def _side_by_side(figure: Figure, widths: tuple[float, float]) -> tuple[SubFigur
 
 def _draw_part_frames(figure: FigureBase, layout: SkeletonLayout, pose: Float[np.ndarray, "joint coord"], view: View) -> None:
     axes, paper = figure.add_subplot(), view.project(pose.astype(np.float64), layout)
-    headline(figure, "Five parts, five frames of reference", size=11.0)
+    headline(figure, "The parts, each with its frame of reference", size=11.0)
     fit_body(axes, paper, margin=0.09)
     colour_of = {joint: colour for part, colour in zip(layout.parts, part_colours(layout), strict=True) for joint in part.joints}
     whole = np.ones(layout.num_joints, dtype=bool)
@@ -90,7 +90,7 @@ def _key_of_parts(axes: Axes, layout: SkeletonLayout) -> None:
 
 def _draw_alien_parts(figure: FigureBase, layout: SkeletonLayout, alien: Float[np.ndarray, "joint axis"], scale: float) -> None:
     headline(figure, "The same joints, each part in its own coordinates", size=11.0)
-    rows = -(-len(layout.parts) // 2)
+    rows = len(layout.parts) // 2 + 1  # with a place for the words
     grid = figure.subplots(rows, 2, squeeze=False).ravel()
     for axes, part, colour in zip(grid, layout.parts, part_colours(layout), strict=False):
         members = np.array(part.joints)
@@ -105,16 +105,9 @@ def _draw_alien_parts(figure: FigureBase, layout: SkeletonLayout, alien: Float[n
         axes.set_aspect("equal", adjustable="datalim")
     for axes in grid[len(layout.parts) :]:
         bare(axes)
-        axes.text(
-            0.0,
-            0.55,
-            f"ring: the origin, at (0, 0, 0)\ndiamond: the anchor, at ({scale:g}, 0, 0)\narrow: x axis; upwards: y",
-            transform=axes.transAxes,
-            fontsize=8,
-            color=SOFT,
-            va="center",
-            linespacing=1.7,
-        )
+    words = f"ring: the origin, at (0, 0, 0)\ndiamond: the anchor, at ({scale:g}, 0, 0)\narrow: x axis; upwards: y"
+    empty = grid[len(layout.parts)]
+    empty.text(0.0, 0.55, words, transform=empty.transAxes, fontsize=8, color=SOFT, va="center", linespacing=1.7)
 
 
 @styled

@@ -14,7 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.typing import ColorType
 
@@ -27,8 +27,12 @@ Side = Literal["left", "right", "trunk"]
 INK, SOFT, FAINT, PAPER = "#242B38", "#6B7484", "#E3E7EC", "#FFFFFF"
 BLUE, ORANGE, SKY, AMBER, VIOLET = "#2468B0", "#D9581C", "#58B0E3", "#F2A73B", "#8A5AA8"
 SIDE_COLOURS: dict[Side, str] = {"left": BLUE, "right": ORANGE, "trunk": INK}
-PART_COLOURS = (INK, BLUE, ORANGE, SKY, AMBER)
-"""For the five parts in the order of the layouts: trunk, left arm, right arm, left leg, right leg."""
+PART_COLOURS: dict[Side, tuple[str, ...]] = {
+    "trunk": (INK, VIOLET, SOFT),
+    "left": (BLUE, SKY, "#1B9E8A"),
+    "right": (ORANGE, AMBER, "#D987B5"),
+}
+"""Of the parts of each side in the order of the layout: those that ship have a trunk, arms, and legs."""
 
 STRENGTH = LinearSegmentedColormap.from_list("amanet-strength", ["#FFFFFF", "#D5E4F2", "#7FB2DA", BLUE, "#123A6B", "#0B1A33"])
 MISTAKE = LinearSegmentedColormap.from_list("amanet-mistake", ["#FFFFFF", "#FBE0CF", "#F0995F", ORANGE, "#8A2F08"])
@@ -156,8 +160,13 @@ def _named_side(name: str) -> Side:
 
 
 def part_colours(layout: SkeletonLayout) -> tuple[str, ...]:
-    """Colour of each part; layouts with more than five repeat them."""
-    return tuple(PART_COLOURS[index % len(PART_COLOURS)] for index in range(len(layout.parts)))
+    """Colour of each part, by its side; no two are the same, as beyond the third of a side they come again and paler."""
+    colours: list[str] = []
+    sides: list[Side] = [_named_side(part.name) for part in layout.parts]
+    for index, side in enumerate(sides):
+        paler, place = divmod(sides[:index].count(side), len(PART_COLOURS[side]))
+        colours.append(to_hex(tint(PART_COLOURS[side][place], 1 - 0.55**paler)).upper())
+    return tuple(colours)
 
 
 def check_pose(pose: Float[np.ndarray, "joint coord"], layout: SkeletonLayout) -> None:

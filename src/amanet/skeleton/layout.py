@@ -20,7 +20,7 @@ LAYOUT_FOLDER = Path(__file__).parent / "layouts"
 
 @dataclass(frozen=True)
 class BodyPart:
-    """One of the five parts of alien relative coordinates (Alg. 1), all joints as indices.
+    """One of the parts of alien relative coordinates (Alg. 1), all joints as indices.
 
     ``origin`` hardly moves relative to the body's centre and becomes 0 of the part's own frame of reference; ``anchor`` is the other
     end of a bone at the root of the limb and becomes (s, 0, 0).
@@ -53,7 +53,7 @@ class SkeletonLayout:
         mirror: the joint on the other side of the body; joints on the axis mirror themselves.
         across: left shoulder and right shoulder.
         up: two joints of the trunk, the lower one first.
-        parts: the five parts of alien relative coordinates.
+        parts: those of alien relative coordinates.
         groups: the joints of the fused scale.
     """
 
