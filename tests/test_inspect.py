@@ -33,6 +33,14 @@ def test_a_store_is_looked_at_and_left_alone(tmp_path: Path, capsys: pytest.Capt
         assert np.ptp(picture[..., :3]) > 0.2
 
 
+def test_frames_that_show_nobody_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips = ragged_clips()
+    clips[1].present[:, 2:5] = clips[4].present[:, :4] = False
+    store = write_store(tmp_path / "store", [clip.with_joints(clip.joints) for clip in clips])
+    assert inspect(store.path).facts["frames"]["empty"] == 7
+    assert "in 7 of the frames" in capsys.readouterr().out
+
+
 def test_what_stands_in_brackets_is_printed_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["wave [/b]", *(f"[red]{number}" for number in range(59))]
     store = write_store(tmp_path / "a [store]", ragged_clips(), class_names=names)

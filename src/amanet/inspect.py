@@ -84,6 +84,7 @@ def _facts(store: ClipStore, found: Survey) -> dict[str, Any]:
             "median": float(np.median(frames)),
             "longest": int(frames.max()),
             "all": int(frames.sum()),
+            "empty": int((found.empty * frames).round().sum()),
         },
         "bodies": _counts(store, "bodies"),
         "classes": {name: labels[label] for label, name in enumerate(store.class_names)},
@@ -154,6 +155,7 @@ def _print(inspection: Inspection, store: ClipStore) -> None:
     frames, classes = facts["frames"], facts["classes"]
     table.add_row("clips", f"{facts['clips']:,} of {escape(facts['dataset'])}, prepared as {facts['recipe']}, {frames['all']:,} frames")
     table.add_row("lengths", f"{frames['shortest']} to {frames['longest']} frames, median {frames['median']:g}")
+    table.add_row("nobody", f"in {frames['empty']:,} of the frames, {frames['empty'] / frames['all']:.1%}")
     table.add_row("bodies", ", ".join(f"{clips:,} of {number}" for number, clips in facts["bodies"].items()))
     table.add_row("classes", f"{len(classes)}, of {min(classes.values()):,} to {max(classes.values()):,} clips")
     for name in RECORDED_BY:

@@ -16,7 +16,9 @@ NTU25 = load_layout("ntu25")
 
 
 def test_measures_are_those_of_plain_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = write_store(tmp_path / "store", ragged_clips())
+    clips = ragged_clips()
+    clips[5].present[:, ::3] = False
+    store = write_store(tmp_path / "store", [clip.with_joints(clip.joints) for clip in clips])
     whole = survey(store, 2)
     original = ClipStore.blocks
     monkeypatch.setattr(ClipStore, "blocks", lambda self: original(self, 5000))
@@ -39,6 +41,7 @@ def test_measures_are_those_of_plain_loops(tmp_path: Path, monkeypatch: pytest.M
         ]
         np.testing.assert_allclose(found.missing[row], (~clip.present[seen]).mean(), atol=1e-9)
         np.testing.assert_allclose(found.briefest[row], seen.mean(1).min())
+        np.testing.assert_allclose(found.empty[row], (~seen.any(0)).mean(), atol=1e-9)
         np.testing.assert_allclose(found.jump[row], max(steps, default=0) / lengths[known].mean(), rtol=1e-5)
         np.testing.assert_allclose(found.unsteady[row], max(varied, default=0), rtol=1e-4)
     for name, value in vars(whole).items():
@@ -114,3 +117,21 @@ def test_the_strangest_clips_are_those_made_strange(tmp_path: Path) -> None:
     assert "20% of the frames" in found["ghost"].why
     assert "one unit" in found["size"].why
     assert len(strangest(store, survey(store, 2), clips=0)) == 0
+
+
+def test_clips_that_show_nobody_or_no_bone_are_called_what_they_are(tmp_path: Path) -> None:
+    names = ntu_samples(performers=range(1, 5), actions=(1,))
+    clips = [fabricate_clip(name, frames=20, bodies=1 + number // 2) for number, name in enumerate(names)]
+    clips[0].present[0, 4:] = False  # its only body: no ghost, but an empty clip
+    clips[1].present[0, :, 1:] = False  # joints without bones, which move
+    clips[1].joints[0, 10:, 0] += 10
+    clips[2].present[0, ::2] = clips[2].present[1, 1::2] = False  # two bodies in turn: no frame is empty
+    clips[3].present[1, :3] = False
+    store = write_store(tmp_path / "store", [clip.with_joints(clip.joints) for clip in clips])
+    found = survey(store, 2)
+    np.testing.assert_allclose(found.empty, [0.8, 0, 0, 0])
+    assert found.jump[1] == 0
+    strange = strangest(store, found, clips=4)
+    assert [each.sample for each in strange if each.kind == "ghost"] == [names[2], names[3]]
+    (empty,) = (each for each in strange if each.kind == "empty")
+    assert (empty.sample, empty.why) == (names[0], "Mostly empty: 80% of its 20 frames show nobody.")

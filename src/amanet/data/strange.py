@@ -13,6 +13,9 @@ from amanet.skeleton import SkeletonClip, SkeletonLayout
 MIRRORED_CLIPS = 20
 """Clips that must tell which way they face before a store is said to be mirrored: feet are seen badly, and one clip proves little."""
 
+MOSTLY = 0.5
+"""A clip of which a larger share of the frames shows nobody is said to be empty."""
+
 OTHER_SIZE = 3
 """A clip so many times as large as usual, or as small, is perhaps in another unit; people differ less."""
 
@@ -52,8 +55,9 @@ def strangest(store: ClipStore, found: Survey, clips: int = 1) -> list[Strange]:
         "unsteady": (found.unsteady, 0, lambda row, clip: _why_unsteady(found.unsteady[row], clip, store.layout)),
         "size": (_unlikeness(found.size), np.log(OTHER_SIZE), lambda row, _: _why_size(found.size, row)),
         "bodies": (bodies, usual["bodies"], lambda row, _: f"The most bodies: {bodies[row]:g}, where the median is {usual['bodies']:g}."),
+        "empty": (found.empty, MOSTLY, lambda row, _: f"Mostly empty: {found.empty[row]:.0%} of its {frames[row]:g} frames show nobody."),
         "ghost": (
-            -found.briefest,
+            np.where(bodies > 1, -found.briefest, -1),
             -1,
             lambda row, _: f"A ghost perhaps: one of its bodies is there in {found.briefest[row]:.0%} of the frames.",
         ),

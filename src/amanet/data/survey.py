@@ -21,7 +21,8 @@ class Survey:
     Attributes:
         missing: share of the joints that are absent where their body is there.
         briefest: share of the frames that show the body that is seen least.
-        jump: the longest way of a joint from one frame to the next, in mean bones of the clip.
+        empty: share of the frames that show nobody.
+        jump: the longest way of a joint from one frame to the next, in mean bones of the clip; 0 where no bone is seen to measure it by.
         unsteady: the largest variation of a bone of one body, standard deviation over mean; 0 for 2-D joints, as pictures shorten bones.
         forward: how far toes and bent knees point to where left and right shoulder say that the body faces, -1 to 1: see
             :func:`facing`; NaN where that cannot be told.
@@ -32,6 +33,7 @@ class Survey:
 
     missing: Float[np.ndarray, " clip"]
     briefest: Float[np.ndarray, " clip"]
+    empty: Float[np.ndarray, " clip"]
     jump: Float[np.ndarray, " clip"]
     unsteady: Float[np.ndarray, " clip"]
     forward: Float[np.ndarray, " clip"]
@@ -67,6 +69,7 @@ class _Block:
     track_start: Int[np.ndarray, " track"]
     clip_start: Int[np.ndarray, " clip"]
     first_track: Int[np.ndarray, " clip"]
+    frames: Int[np.ndarray, " clip"]
     layout: SkeletonLayout
 
     @classmethod
@@ -86,6 +89,7 @@ class _Block:
             track_start=_starts(np.repeat(frames, bodies)),
             clip_start=_starts(bodies * frames),
             first_track=_starts(bodies),
+            frames=frames,
             layout=layout,
         )
 
@@ -99,12 +103,22 @@ class _Block:
         bones = self._bone_lengths()
         known = ~np.isnan(bones)
         mean_bone = self._sum(np.where(known, bones, 0).sum(axis=1)) / np.maximum(self._sum(known.sum(axis=1)), 1)
-        jump = np.maximum.reduceat(self._steps(), self.clip_start) / np.maximum(mean_bone, SHORTEST)
+        way = np.maximum.reduceat(self._steps(), self.clip_start)
+        jump = np.where(mean_bone > SHORTEST, way / np.maximum(mean_bone, SHORTEST), 0)
         unsteady = self._variation(bones) if self.layout.num_axes == 3 else np.zeros(len(jump))
-        return np.stack([missing, briefest, jump, unsteady, self._forward(), self._upright(vertical), mean_bone])
+        return np.stack([missing, briefest, self._empty(), jump, unsteady, self._forward(), self._upright(vertical), mean_bone])
 
     def _sum(self, values: np.ndarray) -> Float[np.ndarray, " clip"]:
         return np.add.reduceat(values.astype(np.float64), self.clip_start)
+
+    def _empty(self) -> Float[np.ndarray, " clip"]:
+        """The share of each clip's frames that show none of its bodies."""
+        poses, start = len(self.seen), _starts(self.frames)
+        in_track = np.arange(poses) - np.repeat(self.track_start, np.diff(self.track_start, append=poses))
+        frame = in_track + np.repeat(start, np.diff(self.clip_start, append=poses))
+        shown = np.zeros(self.frames.sum())
+        shown[frame[self.seen]] = 1
+        return 1 - np.add.reduceat(shown, start) / self.frames
 
     def _bone_lengths(self) -> Float[np.ndarray, "pose bone"]:
         child, parent = np.array(self.layout.bones).T
