@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import pickle
+import shlex
 import struct
 import time
 from collections.abc import Iterator
@@ -81,6 +82,15 @@ def test_a_network_comes_back_as_it_was(tmp_path: Path, stream: Stream) -> None:
 def test_a_weights_file_is_a_run_of_its_own(weights: Path) -> None:
     assert load_trained(weights)[1] == load_trained(weights.parent)[1] == load_trained(str(weights))[1] == CARD
     assert [file.name for file in weights.parent.iterdir()] == ["weights.safetensors"]
+
+
+def test_the_command_that_is_advised_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    run = tmp_path / "a run; of mine"
+    run.mkdir()
+    (run / "experiment.yaml").touch()
+    with pytest.raises(RunError) as caught:
+        load_trained(run)
+    assert shlex.split(str(caught.value.cure).partition("end it: ")[2]) == ["amanet", "train", "--resume", str(run)]
 
 
 def test_raw_clips_of_any_length_become_a_batch_of_the_network() -> None:

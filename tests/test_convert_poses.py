@@ -1,6 +1,7 @@
 """What pose estimators write comes out as the people that were there, upright, followed from frame to frame, and ready to prepare."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,13 +147,15 @@ def test_the_older_model_of_openpose_is_kinetics18(tmp_path: Path) -> None:
     assert OwnFolder.open(tmp_path / "out").dataset.skeleton.name == "kinetics18"
 
 
-def test_without_labels_the_clips_alone_are_written(tmp_path: Path) -> None:
-    out = convert_poses("coco", source(tmp_path, "coco"), tmp_path / "out")
+def test_without_labels_the_clips_alone_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = convert_poses("coco", source(tmp_path, "coco"), tmp_path / f"new clips; {'of a long name' * 5}")
+    command = capsys.readouterr().err.splitlines()[-1].partition("go on with: ")[2]
+    assert shlex.split(command) == ["amanet", "predict", "RUN", str(out)]
     assert sorted(path.name for path in out.iterdir()) == [f"{sample}.npy" for sample in CLIPS]
     with_labels = convert_poses("coco", tmp_path / "poses", tmp_path / "all", labels=tmp_path / "labels.csv")
     assert (out / "sit_1.npy").read_bytes() == (with_labels / "clips/sit_1.npy").read_bytes()
     with pytest.raises(AmanetError, match="something already"):
-        convert_poses("coco", tmp_path / "poses", tmp_path / "out")
+        convert_poses("coco", tmp_path / "poses", out)
 
 
 def test_a_clip_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:

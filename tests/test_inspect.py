@@ -41,6 +41,14 @@ def test_frames_that_show_nobody_are_counted(tmp_path: Path, capsys: pytest.Capt
     assert "in 7 of the frames" in capsys.readouterr().out
 
 
+def test_paths_are_printed_whole_however_narrow_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = write_store(tmp_path / f"a store of a {'very ' * 15}long name", ragged_clips())
+    found = inspect(store.path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == str(store.path)
+    assert lines[-1] == f"written to {found.folder}; begin with inspection.md"
+
+
 def test_what_stands_in_brackets_is_printed_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["wave [/b]", *(f"[red]{number}" for number in range(59))]
     store = write_store(tmp_path / "a [store]", ragged_clips(), class_names=names)

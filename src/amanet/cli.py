@@ -227,13 +227,15 @@ def _resume_arguments(rest: Sequence[str]) -> tuple[Path, Any]:
 
 
 def _report_training(run: Path, go: Callable[[], Any]) -> None:
+    from amanet.places import in_shell
+
     try:
         found = go()
     except KeyboardInterrupt:
-        print(f"stopped; go on with: amanet train --resume {run}", file=sys.stderr)
+        print(f"stopped; go on with: amanet train --resume {in_shell(run)}", file=sys.stderr)
         raise
     print(f"last epoch, held-out clips: top-1 {found.top1:.2%}, top-5 {found.top5:.2%}, mean per class {found.per_class:.2%}")
-    print(f"written to {run}; see it with: amanet show {run}")
+    print(f"written to {run}; see it with: amanet show {in_shell(run)}")
 
 
 def _evaluate(rest: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """The verb ``convert`` for pose estimators: what they write of many clips becomes a folder of one's own, which ``prepare own`` takes."""
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from amanet.data.own.labels import OwnLabel, read_labels
 from amanet.data.own.writer import OwnDatasetWriter, check_new
 from amanet.data.store_writer import mark_absent
 from amanet.errors import ExperimentError, FormatError, first_of
-from amanet.places import in_the_making, write_file
+from amanet.places import in_shell, in_the_making, write_file
 from amanet.skeleton import SkeletonClip
 
 MOST_UNSEEN = 0.5
@@ -121,7 +122,7 @@ def _write_clips(videos: _Videos, out: Path) -> None:
             buffer = BytesIO()
             np.save(buffer, mark_absent(clip.joints, clip.present))
             write_file(folder / f"{clip.sample}.npy", buffer.getvalue())
-    _say(*videos.remarks(), f"{len(videos.files):,} clips in {out}; go on with: amanet predict RUN {out}")
+    _say(*videos.remarks(), f"{len(videos.files):,} clips in {out}; go on with: amanet predict RUN {in_shell(out)}")
 
 
 def _write_dataset(videos: _Videos, out: Path, labels: Path, name: str, max_bodies: int) -> None:
@@ -135,7 +136,7 @@ def _write_dataset(videos: _Videos, out: Path, labels: Path, name: str, max_bodi
                 raise FormatError(f"clip {row.clip} is of another model", where=videos.files[row.clip][0], expected=layout, got=found)
             writer.add(replace(clip, label=classes.index(row.class_name)), performer=row.performer, splits=row.splits)
     done = f"{len(rows):,} clips of {len(classes)} classes and the layout {layout} in {out}"
-    _say(*videos.remarks(), done, f"go on with: amanet prepare own STORE {out}")
+    _say(*videos.remarks(), done, f"go on with: amanet prepare own STORE {in_shell(out)}")
 
 
 def _match(rows: Sequence[OwnLabel], files: Mapping[str, Sequence[Path]], labels: Path) -> None:
@@ -153,7 +154,7 @@ def _match(rows: Sequence[OwnLabel], files: Mapping[str, Sequence[Path]], labels
 
 def _say(*lines: str) -> None:
     for line in lines:
-        Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+        print(line, file=sys.stderr)
 
 
 def _find(form: PoseFormat, source: Path) -> Mapping[str, Sequence[Path]]:

@@ -12,6 +12,7 @@ from amanet.data.own.description import MOST_BODIES
 from amanet.data.own.writer import OwnDatasetWriter
 from amanet.data.published import get_dataset
 from amanet.errors import ExperimentError, FormatError, first_of
+from amanet.places import in_shell
 from amanet.skeleton import SkeletonClip
 
 
@@ -51,10 +52,10 @@ def convert_pyskl(
         )
         with writer:
             empty = _write(content, writer)
-    Console().print(f"{content.num_clips - empty:,} clips of {content.layout} in {out}", highlight=False, markup=False)
+    print(f"{content.num_clips - empty:,} clips of {content.layout} in {out}")
     if empty:
-        Console().print(f"{empty:,} more were left out: nobody is seen in them", highlight=False, markup=False)
-    Console().print(f"go on with: amanet prepare own STORE {out}", highlight=False, markup=False)
+        print(f"{empty:,} more were left out: nobody is seen in them")
+    print(f"go on with: amanet prepare own STORE {in_shell(out)}")
     return out
 
 

@@ -151,7 +151,7 @@ def _write(inspection: Inspection) -> None:
 
 def _print(inspection: Inspection, store: ClipStore) -> None:
     facts, console = inspection.facts, Console()
-    table = Table("", "", title=escape(str(store.path)), show_header=False)
+    table = Table("", "", show_header=False)
     frames, classes = facts["frames"], facts["classes"]
     table.add_row("clips", f"{facts['clips']:,} of {escape(facts['dataset'])}, prepared as {facts['recipe']}, {frames['all']:,} frames")
     table.add_row("lengths", f"{frames['shortest']} to {frames['longest']} frames, median {frames['median']:g}")
@@ -165,10 +165,11 @@ def _print(inspection: Inspection, store: ClipStore) -> None:
     for each in inspection.strange:
         text = f"{each.sample}: {store.class_names[store.index['label'][each.row].as_py()]}. {each.why}"
         table.add_row(each.kind, escape(text))
+    print(store.path)
     console.print(table)
     for text in inspection.warnings:
         console.print(f"[bold yellow]warning[/] {escape(text)}", highlight=False)
-    console.print(f"written to {inspection.folder}; begin with inspection.md", highlight=False, markup=False)
+    print(f"written to {inspection.folder}; begin with inspection.md")
 
 
 def _missing(shares: dict[str, float]) -> str:

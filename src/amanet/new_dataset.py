@@ -1,10 +1,10 @@
 """The verb ``new-dataset``: a small complete data set in the form of one's own, to try and then to fill with one's own clips."""
 
+import sys
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from amanet.data.own.writer import OwnDatasetWriter
 from amanet.data.synthetic import SyntheticName, watch
@@ -45,8 +45,7 @@ def new_dataset(out: Path, *, seed: int = 0) -> Path:
         for file in ("README.md", "config.yaml"):
             (writer.folder / file).write_bytes((EXAMPLE / file).read_bytes())
     num_clips = len(ACTIONS) * len(PERFORMERS) * len(REPLICATIONS)
-    said = f"{num_clips} clips of {len(ACTIONS)} classes in {out}; how to go on: {out / 'README.md'}"
-    Console(stderr=True).print(said, highlight=False, markup=False)
+    print(f"{num_clips} clips of {len(ACTIONS)} classes in {out}; how to go on: {out / 'README.md'}", file=sys.stderr)
     return out
 
 

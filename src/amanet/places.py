@@ -1,6 +1,7 @@
 """Places on disk: what is written appears whole or not at all, and a disk that does not play along is said in one sentence."""
 
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,11 @@ def explained(problem: str, place: Path, cure: str = "make room, or name another
         yield
     except OSError as error:
         raise PlaceError(f"{problem}: {error.strerror or error}", where=error.filename or place, cure=cure) from error
+
+
+def in_shell(path: Path) -> str:
+    """The path as a command line takes it: in quotes where it needs them."""
+    return shlex.quote(str(path))
 
 
 def make_folder(path: Path) -> None:

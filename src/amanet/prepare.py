@@ -205,7 +205,7 @@ def _statistics(index: pa.Table) -> dict[str, dict[str, int | float]]:
 
 
 def _print_summary(store: ClipStore, dropped: Sequence[Dropped], mended: Counter[str]) -> None:
-    table = Table("clips", "", title=escape(str(store.path)))
+    table = Table("clips", "")
     table.columns[0].justify = "right"
     table.add_row(f"{len(store):,}", "kept")
     for reason, number in sorted(Counter(each.reason for each in dropped).items()):
@@ -217,4 +217,5 @@ def _print_summary(store: ClipStore, dropped: Sequence[Dropped], mended: Counter
     table.add_row("", f"{lengths['shortest']} to {lengths['longest']} frames, median {lengths['median']:g}")
     for name, joints in mended.items():
         table.add_row(f"{joints:,}", name.replace("_", " "))
+    print(store.path)
     Console().print(table)

@@ -1,5 +1,6 @@
 """The verb `synthesize`: people acting, written as raw `.skeleton` files, so that everything can be tried without anybody's data."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -74,11 +75,10 @@ def synthesize(
         )
     names = list(_names(actions, everybody, cameras, setups, replications))
     summary = _write(out, names, seed)
-    Console(stderr=True).print(
+    print(
         f"{summary.num_clips:,} clips of {len(actions)} actions by {len(everybody)} performers: {summary.num_frames:,} frames, "
         f"{summary.num_bytes / 1e6:,.0f} MB in {out}",
-        highlight=False,
-        markup=False,
+        file=sys.stderr,
     )
     return summary
 

@@ -31,7 +31,7 @@ from amanet.interrupt import StopRequest
 from amanet.lock import alone
 from amanet.metrics import Accuracy, Scores, accuracy, scores_file
 from amanet.model import Network, synchronise_statistics
-from amanet.places import make_folder, write_file
+from amanet.places import in_shell, make_folder, write_file
 from amanet.progress import TrainingDisplay
 from amanet.scoring import score_clips, score_source
 from amanet.trained import WEIGHTS_FILE, NetworkCard, open_store, save_trained, write_trained_on
@@ -62,7 +62,9 @@ def train(experiment: Experiment, run: Path, machine: Machine = Machine()) -> Ac
     """
     if (run / EXPERIMENT_FILE).exists():
         raise RunError(
-            "there is a run in this folder already", where=run, cure=f"go on with it: amanet train --resume {run}, or name another folder"
+            "there is a run in this folder already",
+            where=run,
+            cure=f"go on with it: amanet train --resume {in_shell(run)}, or name another folder",
         )
     experiment = replace(experiment, store=experiment.store.absolute())
     return _Training(experiment, ClipStore.open(experiment.store), run, machine).go()

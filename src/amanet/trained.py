@@ -18,7 +18,7 @@ from amanet.data.store import ClipStore
 from amanet.errors import AmanetError, ClipError, LayoutError, RunError, first_of
 from amanet.experiment import EXPERIMENT_FILE, Experiment, from_plain, to_plain
 from amanet.model import Network, NetworkConfig
-from amanet.places import write_file
+from amanet.places import in_shell, write_file
 from amanet.skeleton import ClipBatch, SkeletonClip, SkeletonLayout, Stream
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -149,7 +149,9 @@ def load_trained(run: Path | str, device: torch.device | Literal["cpu"] = "cpu")
         raise RunError("there is no run here", where=run, expected=f"{WEIGHTS_FILE} in it", cure="name the folder that amanet train wrote")
     if not path.is_file():
         raise RunError(
-            "there are no weights here", where=path, cure=f"name a run whose training has ended, or end it: amanet train --resume {run}"
+            "there are no weights here",
+            where=path,
+            cure=f"name a run whose training has ended, or end it: amanet train --resume {in_shell(run)}",
         )
     tensors, description = read_weights(path)
     version = description.pop("format", None)
