@@ -19,6 +19,7 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.typing import ColorType
 
 from amanet.errors import AmanetError
+from amanet.pictures.fonts import families, matplotlib_silent, say_boxes
 from amanet.places import make_folder, write_file
 from amanet.skeleton import SkeletonLayout
 
@@ -39,7 +40,6 @@ MISTAKE = LinearSegmentedColormap.from_list("amanet-mistake", ["#FFFFFF", "#FBE0
 SIGNED = LinearSegmentedColormap.from_list("amanet-signed", ["#8A2F08", ORANGE, "#FFFFFF", BLUE, "#123A6B"])
 
 _RC: Any = {
-    "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
     "axes.labelcolor": SOFT,
@@ -88,7 +88,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(draw)
     def draw_in_style(*args: P.args, **kwargs: P.kwargs) -> R:
-        with mpl.rc_context(_RC):
+        with mpl.rc_context({**_RC, "font.family": families()}), matplotlib_silent():
             return draw(*args, **kwargs)
 
     return draw_in_style
@@ -114,6 +114,7 @@ def save_figure(figure: Figure, path: Path | str) -> None:
             expected=f"a name that ends in {', '.join(_FORMATS)}",
             got=path.suffix or "no suffix",
         )
+    say_boxes(figure)
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:], **_FORMATS[path.suffix])
     make_folder(path.parent)
