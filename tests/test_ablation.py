@@ -157,6 +157,14 @@ def test_a_table_that_fuses_shows_top_1_to_top_5_and_what_fusion_changed() -> No
     assert "*both* repairs 1.5 clips and breaks 0.5" in page
 
 
+def test_of_three_classes_no_top_3_is_shown() -> None:
+    table = Table("mine", "Mine", (Row("a"), Row("b"), Row("both", fuse=("a", "b"))))
+    rows = [RowResult(name, None, 1000, 2e9, (SeedResult(0, (0.5, 0.75), (name,)),)) for name in ("a", "both")]
+    page = make_result(table=table, rows=(*rows, RowResult("b", None, 1000, 2e9, ()))).markdown()
+    assert "|  | top-1, % | top-2, % |\n| --- | --- | --- |\n| a | 50.0 | 75.0 |\n" in page
+    assert "top-3" not in page
+
+
 def test_a_result_comes_back_as_it_was(tmp_path: Path) -> None:
     result = make_result()
     write_file(tmp_path / "mine.json", json.dumps(to_plain(result)).encode())

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from amanet.errors import RunError
 from amanet.fusion import Fusion, join, search_weights
-from amanet.metrics import Scores
+from amanet.metrics import Scores, top_k
+from amanet.pictures import stream_bars
 
 SOURCE = {"benchmark": "ntu60-xsub", "part": "test", "layout": "ntu25"}
 
@@ -55,6 +56,15 @@ def test_streams_are_joined_by_name_and_not_by_place() -> None:
     assert join(mixed).fused.sample == streams[names[0]].sample
 
 
+@pytest.mark.parametrize(("num_classes", "told"), [(2, 1), (3, 2), (5, 4), (6, 5), (60, 5)])
+def test_top_k_is_told_where_it_says_something(num_classes: int, told: int) -> None:
+    streams = {name: make_stream(name, seed, num_classes=num_classes) for seed, name in enumerate(("one", "two"))}
+    found = join(streams)
+    for name, scores in (*streams.items(), (found.fused.source["stream"], found.fused)):
+        assert found.table()[name] == tuple(top_k(scores, k) for k in range(1, told + 1))
+    stream_bars(found.table())
+
+
 def test_a_weight_of_nothing_leaves_a_stream_out() -> None:
     streams = make_streams(5)
     alone = join({name: streams[name] for name in list(streams)[:2]})
@@ -70,7 +80,7 @@ def test_what_fusion_repairs_and_breaks() -> None:
     found = join({"one": one, "two": two})
     assert (found.repaired("one"), found.broken("one")) == ([], [])
     assert (found.repaired("two"), found.broken("two")) == (["x"], ["y"])
-    assert found.table() == {"one": (0.5, 1, 1, 1, 1), "two": (0.5, 1, 1, 1, 1), "one + two": (0.5, 1, 1, 1, 1)}
+    assert found.table() == {"one": (0.5,), "two": (0.5,), "one + two": (0.5,)}
     assert found.best_stream() == "one"
 
 

@@ -18,8 +18,8 @@ from amanet.data.published import get_benchmark
 from amanet.data.store import ClipStore
 from amanet.errors import ExperimentError, RunError
 from amanet.experiment import Experiment, Machine, to_plain
-from amanet.fusion import TOP, join
-from amanet.metrics import Scores, scores_file, top_k
+from amanet.fusion import join, top_accuracies
+from amanet.metrics import Scores, scores_file
 from amanet.model import Network
 from amanet.places import make_folder, write_file
 from amanet.training_pool import is_finished, train_all
@@ -142,8 +142,8 @@ def _row_result(table: Table, row: Row, wanted: Wanted, out: Path, seeds: Sequen
 
 
 def _seed_result(seed: int, names: Sequence[str], by_benchmark: Sequence[Sequence[Path]], part: str) -> SeedResult:
-    """Top-1 to top-5 as means over the benchmarks; of runs that are joined, the clips that this changed in all of them."""
-    top: list[list[float]] = []
+    """Accuracies as means over the benchmarks; of runs that are joined, the clips that this changed in all of them."""
+    top: list[tuple[float, ...]] = []
     repaired: list[str] = []
     broken: list[str] = []
     for runs in by_benchmark:
@@ -154,7 +154,7 @@ def _seed_result(seed: int, names: Sequence[str], by_benchmark: Sequence[Sequenc
             joined, best = fusion.fused, fusion.best_stream()
             repaired += fusion.repaired(best)
             broken += fusion.broken(best)
-        top.append([top_k(joined, k) for k in range(1, TOP + 1)])
+        top.append(top_accuracies(joined))
     used = tuple(run.name for runs in by_benchmark for run in runs)
     return SeedResult(seed, tuple(np.mean(top, axis=0).tolist()), used, tuple(repaired), tuple(broken))
 

@@ -18,7 +18,7 @@ class SeedResult:
 
     Attributes:
         seed: of its runs.
-        top: top-1 to top-5 as parts of one.
+        top: top-1 to top-5 as parts of one; fewer of few classes (:func:`~amanet.fusion.top_accuracies`).
         runs: names of its run folders.
         repaired: clips that its best stream alone names wrongly and the sum names rightly; none where nothing is fused.
         broken: the reverse.
@@ -51,7 +51,7 @@ class RowResult:
 
     @property
     def top(self) -> tuple[float, ...]:
-        """Top-1 to top-5 as parts of one, means over the seeds; empty where nothing is trained."""
+        """Top-1, top-2 and so on as parts of one, means over the seeds; empty where nothing is trained."""
         return tuple(np.mean([seed.top for seed in self.seeds], axis=0).tolist()) if self.seeds else ()
 
     @property
@@ -127,8 +127,8 @@ class TableResult:
         return lines
 
     def _top5(self) -> list[str]:
-        """Top-1 to top-5 of every row that is trained."""
-        header = ["", *(f"top-{k}, %" for k in range(1, 6))]
+        """Top-1, top-2 and so on of every row that is trained."""
+        header = ["", *(f"top-{k}, %" for k in range(1, max(1, *(len(row.top) for row in self.rows)) + 1))]
         rows = [markdown_row([row.name, *(f"{100 * value:.1f}" for value in row.top)]) for row in self.rows if row.seeds]
         return [markdown_row(header), markdown_row(["---"] * len(header)), *rows]
 

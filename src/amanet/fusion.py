@@ -23,7 +23,7 @@ from amanet.errors import RunError
 from amanet.metrics import Scores, top_k
 
 TOP = 5
-"""Fig. 9 shows top-1 to top-5."""
+"""Fig. 9 shows top-1 to top-5. Of few classes fewer are told: among the k highest of k classes every clip's is."""
 SEARCH_STEPS = 10
 """A search tries all weights that are multiples of one in so many."""
 NAMED = 5
@@ -45,9 +45,9 @@ class Fusion:
     fused: Scores
 
     def table(self) -> dict[str, tuple[float, ...]]:
-        """Top-1 to top-5 accuracy of each stream and, last, of all together (Fig. 9)."""
+        """:func:`top_accuracies` of each stream and, last, of all together (Fig. 9)."""
         parts = {**self.streams, self.fused.source["stream"]: self.fused}
-        return {name: tuple(top_k(scores, k) for k in range(1, TOP + 1)) for name, scores in parts.items()}
+        return {name: top_accuracies(scores) for name, scores in parts.items()}
 
     def best_stream(self) -> str:
         """The stream with the highest top-1; the first of equals."""
@@ -63,6 +63,11 @@ class Fusion:
 
     def _samples(self, chosen: Bool[np.ndarray, " clip"]) -> list[str]:
         return [self.fused.sample[row] for row in np.flatnonzero(chosen)]
+
+
+def top_accuracies(scores: Scores) -> tuple[float, ...]:
+    """Top-1 to top-5 as parts of one, as far as k is less than the number of classes."""
+    return tuple(top_k(scores, k) for k in range(1, max(2, min(TOP + 1, len(scores.class_names)))))
 
 
 def join(streams: Mapping[str, Scores], weights: Sequence[float] | None = None) -> Fusion:
