@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from amanet.cli import main
-from amanet.convert_poses import PoseFormat, convert_poses
-from amanet.data.formats.pose_json import COCO_JOINTS
+from amanet.convert_poses import convert_poses
+from amanet.data.formats.pose_json import COCO_JOINTS, PoseFormat
 from amanet.data.own.clip_file import read_own_clip
 from amanet.data.own.dataset import OwnFolder
 from amanet.errors import AmanetError, FormatError

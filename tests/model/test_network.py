@@ -16,7 +16,7 @@ from amanet.model.presets import amanet, hybrid, msg3d
 from amanet.model.sfem import SFEM
 from amanet.model.stfem import STFEM
 from amanet.model.tfem import FrameFeatures, JointFeatures
-from amanet.skeleton import STREAMS, layout_names, load_layout
+from amanet.skeleton import STREAMS, Stream, layout_names, load_layout
 
 TINY = NetworkConfig(width=6)
 
@@ -157,6 +157,16 @@ def test_joints_that_do_not_fit_are_refused(shape: tuple[int, ...], training: bo
             ask(torch.zeros(shape))
         assert str(shape) in str(caught.value)
         assert "1 bodies, frames, 15 joints, 3 coords" in str(caught.value)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_what_stands_in_the_places_of_absent_joints_does_not_matter(stream: Stream) -> None:
+    network = Network(NetworkConfig(width=6), load_layout("sbu15"), 4, 2, stream).eval()
+    joints, present = torch.randn(2, 2, 9, 15, 3), torch.rand(2, 2, 9, 15) < 0.7
+    present[:, 1] = False
+    noise = torch.where(present[..., None], joints, torch.nan)
+    for ask in (network, lambda *given: network.explain(*given).logits):
+        torch.testing.assert_close(ask(noise, present), ask(joints * present[..., None], present), rtol=0, atol=0)
 
 
 def test_explaining_computes_every_module_once() -> None:

@@ -123,13 +123,13 @@ class Network(nn.Module):
     def forward(
         self, joints: Float[Tensor, "clip body frame joint coord"], present: Bool[Tensor, "clip body frame joint"] | None = None
     ) -> Float[Tensor, "clip class"]:
-        """Logits of raw joints; without ``present`` every joint counts as seen.
+        """Logits of raw joints; without ``present`` every joint counts as seen, and where it says no, it does not matter what stands there.
 
         Raises:
             ClipError: the joints are of other bodies, joints or coords than the network's, or there are none.
         """
         self._check(joints, present)
-        shared = share_absent(joints, present) if present is not None and self._shares(joints) else None
+        shared = share_absent(present) if present is not None and self._shares(joints) else None
         features, present = self._enter(joints, present)
         if shared is None:
             return self._classify(self._pool(features), present)
@@ -191,7 +191,10 @@ class Network(nn.Module):
             raise ClipError("presence does not fit the joints", expected=tuple(joints.shape[:-1]), got=tuple(present.shape))
 
     def _enter(self, joints: Tensor, present: Tensor | None) -> tuple[Features, Bool[Tensor, "clip body frame node"]]:
-        present = torch.ones(joints.shape[:-1], dtype=torch.bool, device=joints.device) if present is None else present
+        if present is None:
+            present = torch.ones(joints.shape[:-1], dtype=torch.bool, device=joints.device)
+        else:
+            joints = joints.masked_fill(~present[..., None], 0)
         joints, present = derive_stream(joints, present, self.input_layout, self.stream)
         return self.data_norm(self.dp(joints, present)).flatten(0, 1), present
 

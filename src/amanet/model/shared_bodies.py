@@ -37,14 +37,12 @@ def all_bodies(features: Float[Tensor, "clip_body *rows channel"]) -> SharedBodi
     return SharedBodies(bodies, bodies, torch.ones(len(features), device=features.device))
 
 
-def share_absent(
-    joints: Float[Tensor, "clip body frame joint coord"], present: Bool[Tensor, "clip body frame joint"]
-) -> SharedBodies | None:
+def share_absent(present: Bool[Tensor, "clip body frame joint"]) -> SharedBodies | None:
     """All present bodies, and one absent body for each slot that has any; None where that would spare nothing.
 
     A slot is a place in a clip: absent bodies of two slots differ, as the network's first BN gives each slot weights of its own.
     """
-    absent = ~present.flatten(2).any(-1) & ~joints.flatten(2).any(-1)
+    absent = ~present.flatten(2).any(-1)
     if absent.sum() <= absent.any(0).sum():
         return None
     clips, slots = absent.shape
