@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from rich.console import Console
+from rich.progress import track
 
 from amanet.data.archive import read_file
 from amanet.data.benchmark import Dataset
@@ -24,6 +26,8 @@ from amanet.trained import NetworkCard, load_trained
 COLUMNS = ("path", "rank", "class", "probability")
 """Of a file of predictions: a row a clip and class named, the most probable of rank 1."""
 SUFFIXES = (".csv", ".json")
+MANY = 20
+"""Files whose reading takes long enough for a bar."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def _predict_all(paths: Sequence[Path], network: Network, card: NetworkCard, top
     """Of each file that can be read; of the others it is said why not, and how many they are."""
     found: list[Prediction] = []
     remarks = logging.getLogger(__name__)
-    for path in paths:
+    for path in track(paths, "predicting", console=Console(stderr=True), transient=True, disable=len(paths) < MANY):
         try:
             found.append(_predict_one(path, network, card, top))
         except AmanetError as error:
