@@ -174,7 +174,7 @@ def _at_once(run: Callable[[Any], Found], shares: Sequence[Any]) -> list[Found]:
     """What each thread's run returns. If one fails, so do those that wait for it, and its error is raised."""
     meeting, threads = _Meeting(len(shares)), max(torch.get_num_threads(), len(shares))
     at_each = threads // len(shares)
-    others = helpers(threads - len(shares))
+    others = helpers(threads - 1) if threads > len(shares) else None
 
     def take_part(place: int) -> Found:
         _SEAT.set(_Seat(meeting, place))
@@ -186,7 +186,7 @@ def _at_once(run: Callable[[Any], Found], shares: Sequence[Any]) -> list[Found]:
             raise
 
     try:
-        futures = pool("bodies", len(shares)).start(take_part, len(shares))
+        futures = pool("bodies", min(threads, MOST_THREADS)).start(take_part, len(shares))
         wait(futures)
     except BaseException:  # Ctrl-C
         meeting.barrier.abort()
