@@ -1,6 +1,7 @@
 """The command: what it says of itself, the whole road through it, and one clear error for every wrong turn."""
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -169,6 +170,15 @@ def test_an_interrupt_ends_with_its_code(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setitem(cli.HANDLERS, "cost", interrupted)
     assert main(["cost"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_an_interrupt_in_text_that_is_executed_ends_with_its_code_too(tmp_path: Path) -> None:
+    """As where it comes while a dataclass is made; ``python -m`` would end by a signal."""
+    handler = "lambda rest: exec('raise KeyboardInterrupt')"
+    (tmp_path / "sitecustomize.py").write_text(f"from amanet import cli\ncli.HANDLERS['cost'] = {handler}\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-m", "amanet", "cost"], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (130, "amanet cost: interrupted\n")
 
 
 def test_a_remark_of_the_library_is_printed_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
