@@ -335,13 +335,13 @@ except ValueError as error:
 
 def test_an_interrupt_while_work_is_handed_out_leaves_the_next_step_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = step(make(), 2)
-    submit = ThreadPoolExecutor.submit
+    submit: Any = ThreadPoolExecutor.submit
     handed = list[Future[object]]()
 
     def interrupted(pool: ThreadPoolExecutor, *work: object) -> Future[object]:
         if handed:
             raise KeyboardInterrupt
-        handed.append(submit(pool, *work))  # type: ignore[arg-type]
+        handed.append(submit(pool, *work))
         return handed[0]
 
     with monkeypatch.context() as patch:
