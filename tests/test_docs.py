@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from amanet.ablation import load_table
 from amanet.cli import VERBS
 from amanet.data.dataset import ClipSampling
 from amanet.data.normalise import RECIPES
 from amanet.data.published import BENCHMARKS, DATASETS
 from amanet.experiment import Experiment, Recipe
 from amanet.model import BlockConfig, Network, NetworkConfig
+from amanet.model.presets import msg3d
 from amanet.skeleton import SkeletonLayout, load_layout, stream_layout
 from amanet.skeleton.layout import parse_layout
 
@@ -152,6 +154,17 @@ def test_the_layout_shown_is_one() -> None:
     layout = parse_layout(tomllib.loads(text))
     assert isinstance(layout, SkeletonLayout)
     assert stream_layout(layout, "joint-fused").num_joints == len(layout.groups)
+
+
+def test_the_table_shown_is_one(tmp_path: Path) -> None:
+    (text,) = blocks(PAPER.read_text(encoding="utf-8"), "yaml")
+    (tmp_path / "mine.yaml").write_text(text)
+    table = load_table(str(tmp_path / "mine.yaml"))
+    start = Experiment("ntu60-xsub", tmp_path)
+    found = {row.name: table.experiment(row, start, 0, "ntu60-xsub") for row in table.rows if not row.fuse}
+    assert found["AMANet"] == start
+    assert found["MS-G3D"].network == msg3d()
+    assert len(found) == 4
 
 
 def test_protocols_data_sets_and_recipes_are_those_of_the_code() -> None:

@@ -106,6 +106,17 @@ def test_clips_that_a_run_was_trained_on_are_no_test(undisturbed: Path, tmp_path
     assert sorted(evaluate(run, "train").sample) == sorted(trained_on)
 
 
+def test_a_finished_run_takes_more_epochs(undisturbed: Path, store: ClipStore, tmp_path: Path) -> None:
+    """Written into its settings; it ends as one that was to have them from the beginning."""
+    longer = tmp_path / "longer"
+    shutil.copytree(undisturbed, longer)
+    more = replace(TINY_RECIPE, epochs=TINY_RECIPE.epochs + 1)
+    write_experiment(tiny_experiment(store, recipe=more), longer / "experiment.yaml")
+    resume(longer)
+    train(tiny_experiment(store, recipe=more), tmp_path / "at once")
+    assert weights_digest(longer) == weights_digest(tmp_path / "at once") != weights_digest(undisturbed)
+
+
 def test_the_seed_decides_and_the_machine_does_not(undisturbed: Path, store: ClipStore, tmp_path: Path) -> None:
     train(tiny_experiment(store), tmp_path / "again", Machine(loader_workers=2, recompute=True))
     train(tiny_experiment(store, seed=1), tmp_path / "other")
