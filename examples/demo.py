@@ -3,6 +3,7 @@
 ``make demo`` runs it. Every step is one function of the library, and the same step of the command ``amanet`` is printed above it.
 """
 
+import logging
 import shlex
 import sys
 import time
@@ -102,6 +103,8 @@ def flatten(dataset: ClipDataset) -> tuple[Float[np.ndarray, "clip number"], Int
 
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("amanet").setLevel(logging.INFO)  # what the library remarks, as of compiling, is printed
     try:
         main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
     except AmanetError as error:
