@@ -3,15 +3,18 @@
 import json
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from amanet.cli import main
 from amanet.convert_poses import convert_poses
-from amanet.data.formats.pose_json import COCO_JOINTS, PoseFormat
+from amanet.data.formats.pose_json import COCO_JOINTS, PoseFormat, read_poses
 from amanet.data.own.clip_file import read_own_clip
 from amanet.data.own.dataset import OwnFolder
 from amanet.errors import AmanetError, FormatError
@@ -362,6 +365,50 @@ def test_errors_repeat_little_of_a_file(tmp_path: Path, form: PoseFormat, conten
     with pytest.raises(FormatError) as caught:
         convert_poses(form, tmp_path / "poses", tmp_path / "out")
     assert len(str(caught.value.got)) < 150
+
+
+KEYS = st.text(max_size=8) | st.sampled_from(["x", "keypoints"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def places(document: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where the values of a document are: the keys and indices that lead to each, the document's own being none."""
+    inside = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    return [at, *(place for key, value in inside for place in places(value, (*at, key)))]
+
+
+def put(document: Any, at: tuple[Any, ...], value: Any) -> Any:
+    """The document with another value in a place."""
+    if not at:
+        return value
+    inside = {**document} if isinstance(document, dict) else [*document]
+    inside[at[0]] = put(inside[at[0]], at[1:], value)
+    return inside
+
+
+@pytest.mark.parametrize("form", WRITERS)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_document_with_anything_in_any_place_is_read_or_refused(tmp_path: Path, form: PoseFormat, data: st.DataObject) -> None:
+    folder = tmp_path / form
+    if not folder.exists():
+        WRITERS[form](folder, "wave_1")
+    files = sorted(folder.rglob("*.json"))
+    sound = files[0].read_text()
+    document = json.loads(sound)
+    deepest = max(map(len, places(document)))
+    depth = data.draw(st.integers(0, deepest))
+    at = data.draw(st.sampled_from([place for place in places(document) if len(place) == depth]))
+    files[0].write_text(json.dumps(put(document, at, data.draw(JSON))))
+    try:
+        with suppress(AmanetError):
+            assert np.isfinite(read_poses(form, files).clip("wave_1", 0.0).joints).all()
+    finally:
+        files[0].write_text(sound)
 
 
 def test_frames_in_one_folder_are_the_clip_of_its_name(tmp_path: Path) -> None:
