@@ -20,6 +20,8 @@ from amanet.errors import ExperimentError, RunError, StoreError
 from amanet.experiment import Experiment, Machine, to_plain
 from amanet.fusion import join
 from amanet.metrics import Scores, top_k
+from amanet.prepare import prepare
+from fabricate.own import write_own
 from fabricate.runs import tiny_experiment, tiny_store, weights_digest
 from fabricate.stores import fabricate_clip, write_store
 
@@ -181,6 +183,16 @@ def test_a_training_that_fails_leaves_the_others_alone(store: ClipStore, tmp_pat
     assert (result.rows[0].mean, result.rows[0].seeds) == (None, ())
     assert result.rows[1].mean is not None
     assert "not trained" in (tmp_path / "mine.md").read_text()
+
+
+def test_folds_are_measured_on_the_same_part(tmp_path: Path) -> None:
+    folder = write_own(tmp_path / "mine")
+    text = (folder / "labels.csv").read_text()
+    (folder / "labels.csv").write_text(text.replace("wave,2,test,train", "wave,2,test,validation"))
+    start = replace(tiny_experiment(prepare("own", folder, tmp_path / "store", workers=1)), benchmark="own")
+    with pytest.raises(ExperimentError, match=r"the same part(.|\n)*test of own, validation of own-other"):
+        ablate("table9", tmp_path / "out", start, ON_CPU, folds=("own", "own-other"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_data_that_do_not_fit_are_said_before_anything_is_written(store: ClipStore, tmp_path: Path) -> None:

@@ -24,11 +24,14 @@ from amanet.errors import ExperimentError, PlaceError, RunError, TrainingError
 from amanet.evaluate import evaluate
 from amanet.experiment import Experiment, Machine, Recipe, read_experiment, write_experiment
 from amanet.metrics import Scores, accuracy
+from amanet.prepare import prepare
+from amanet.show import show
 from amanet.skeleton import ClipBatch, SkeletonClip
 from amanet.step_graph import Learned, StepGraph
 from amanet.train import resume, train
 from amanet.trained import TRAINED_ON
 from amanet.training_step import balanced_weights
+from fabricate.own import write_own
 from fabricate.runs import TINY_RECIPE, TINY_SAMPLING, tiny_experiment, tiny_store, weights_digest
 from fabricate.stores import fabricate_clip, ntu_samples, write_store
 
@@ -419,6 +422,19 @@ def test_validation_performers_are_held_out_of_training(store: ClipStore, tmp_pa
     train(tiny_experiment(store, validation_performers=(2,)), tmp_path / "run")
     assert {name[9:12] for name in Scores.read(tmp_path / "run" / "scores-validation.parquet").sample} == {"002"}
     assert not (tmp_path / "run" / "scores-test.parquet").exists()
+
+
+def test_clips_for_validation_are_what_a_run_is_measured_on(tmp_path: Path) -> None:
+    folder = write_own(tmp_path / "mine", clips=16)
+    labels = folder / "labels.csv"
+    labels.write_text("\n".join(line.replace(",2,test", ",2,validation") for line in labels.read_text().splitlines()))
+    store = prepare("own", folder, tmp_path / "store", workers=1)
+    found = train(replace(tiny_experiment(store), benchmark="own"), tmp_path / "run")
+    scores = Scores.read(tmp_path / "run/scores-validation.parquet")
+    assert scores.sample == ("clip04", "clip05", "clip12", "clip13")
+    assert accuracy(scores) == found
+    assert len(evaluate(tmp_path / "run").sample) == 4
+    assert "confusion_validation.png" in {path.name for path in show(tmp_path / "run", tmp_path / "pictures")}
 
 
 def test_a_folder_with_a_run_is_not_written_over(undisturbed: Path, store: ClipStore) -> None:

@@ -13,7 +13,7 @@ import torch
 from amanet.ablation import Row, Table, load_table, table_names
 from amanet.ablation_result import RowResult, SeedResult, TableResult
 from amanet.cost import count_operations
-from amanet.data.dataset import split_rows
+from amanet.data.dataset import held_out_part, split_rows
 from amanet.data.published import get_benchmark
 from amanet.data.store import ClipStore
 from amanet.errors import ExperimentError, RunError
@@ -66,15 +66,17 @@ def ablate(
     benchmarks = folds or (experiment.benchmark,)
     tables = [load_table(name).on(benchmarks[0]) for name in (table_names() if table == "all" else [table])]
     store = ClipStore.open(experiment.store)
-    for benchmark in benchmarks:
-        split_rows(store, get_benchmark(benchmark), experiment.validation_performers)
+    parts = [held_out_part(split_rows(store, get_benchmark(benchmark), experiment.validation_performers)) for benchmark in benchmarks]
+    if len(set(parts)) > 1:
+        got = ", ".join(f"{part} of {benchmark}" for benchmark, part in zip(benchmarks, parts, strict=True))
+        raise ExperimentError("folds are measured on the same part", expected="clips for validation in all of them or in none", got=got)
     wanted = {each.name: _experiments(each, experiment, seeds, benchmarks) for each in tables}
     trained = [each for experiments in wanted.values() for each in experiments.values()]
     trained.sort(key=lambda each: seeds.index(each.seed))  # all tables of one seed come before the next seed
     runs = {run_folder(out, each): each for each in trained}
     make_folder(out)
     failed = train_all(runs, machine, jobs)
-    found = [_result(each, wanted[each.name], out, seeds, benchmarks) for each in tables]
+    found = [_result(each, wanted[each.name], out, seeds, benchmarks, parts[0]) for each in tables]
     for result in found:
         write_file(out / f"{result.table.name}.json", json.dumps(to_plain(result), indent=1).encode())
         write_file(out / f"{result.table.name}.md", result.markdown().encode())
@@ -115,9 +117,8 @@ def _experiments(table: Table, start: Experiment, seeds: Sequence[int], benchmar
     }
 
 
-def _result(table: Table, wanted: Wanted, out: Path, seeds: Sequence[int], benchmarks: Sequence[str]) -> TableResult:
+def _result(table: Table, wanted: Wanted, out: Path, seeds: Sequence[int], benchmarks: Sequence[str], part: str) -> TableResult:
     example = next(iter(wanted.values()))
-    part = "validation" if example.validation_performers else "test"
     rows = [_row_result(table, row, wanted, out, seeds, benchmarks, part) for row in table.rows if not row.hidden]
     return TableResult(table, tuple(rows), tuple(benchmarks), tuple(seeds), part, _clips(out, rows, part), example)
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from amanet.data.dataset import ClipDataset, Part, split_rows
+from amanet.data.benchmark import Part
+from amanet.data.dataset import ClipDataset, split_rows
 from amanet.data.published import get_benchmark
 from amanet.data.sampler import make_loader
 from amanet.data.store import ClipStore
@@ -44,9 +45,9 @@ def evaluate(
     check_store(card, clips, run)
     rows = split_rows(clips, get_benchmark(experiment.benchmark), experiment.validation_performers)
     if not len(rows.get(part, ())):
-        raise RunError(
-            f"the {part} part of this run is empty", where=run, expected=", ".join(name for name, held in rows.items() if len(held))
-        )
+        others = ", ".join(name for name, held in rows.items() if len(held))
+        cure = "train with --validation_performers, or on a split that has clips for it" if part == "validation" else None
+        raise RunError(f"the {part} part of this run is empty", where=run, expected=others, cure=cure)
     if part != "train":
         check_unseen(run, [clips.samples[row] for row in rows[part]])
     dataset = ClipDataset(clips, rows[part], experiment.sampling, experiment.seed, training=False)

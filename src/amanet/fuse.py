@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from amanet.data.dataset import Part
+from amanet.data.benchmark import Part
 from amanet.devices import Accelerator
 from amanet.errors import RunError
 from amanet.evaluate import evaluate
@@ -38,8 +38,8 @@ def fuse(
     Args:
         out: folder to write.
         runs: folders of finished trainings, usually one a stream.
-        weights: ``equal``; one number a run, as ``[0.6,0.6,0.4,0.4]``; or ``search``, which looks for the best ones on the performers that
-            all runs held out of training (``--validation_performers``), never on the part that is scored.
+        weights: ``equal``; one number a run, as ``[0.6,0.6,0.4,0.4]``; or ``search``, which looks for the best ones on the validation part,
+            which all runs held out of training (as by ``--validation_performers``), never on the part that is scored.
         part: the clips to score.
         accelerator: ``auto`` takes a GPU where there is one.
 
@@ -80,12 +80,6 @@ def _scores(names: list[str], runs: Sequence[Path], part: Part, accelerator: Acc
     """The scores of every run on a part, computed where a run has none yet."""
     found: dict[str, Scores] = {}
     for name, run in zip(names, runs, strict=True):
-        if part == "validation" and not read_experiment(run / EXPERIMENT_FILE).validation_performers:
-            raise RunError(
-                "weights are searched on performers held out of training, and this run held out none",
-                where=run,
-                cure="train every stream with --validation_performers, or give the weights, or leave them equal",
-            )
         path = scores_file(run, part)
         found[name] = Scores.read(path) if path.is_file() else evaluate(run, part, accelerator=accelerator)
     return found

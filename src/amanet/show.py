@@ -13,11 +13,11 @@ from jaxtyping import Float
 
 from amanet.data.archive import read_file
 from amanet.data.benchmark import Dataset
-from amanet.data.dataset import fit_clip
+from amanet.data.dataset import fit_clip, held_out_part, split_rows
 from amanet.data.normalise import align
 from amanet.data.own.clip_file import SUFFIXES, read_own_clip
 from amanet.data.own.description import DESCRIPTION_FILE, MOST_BODIES, read_description
-from amanet.data.published import DATASETS
+from amanet.data.published import DATASETS, get_benchmark
 from amanet.data.store import ClipStore
 from amanet.errors import FormatError, RunError
 from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, read_experiment
@@ -113,9 +113,9 @@ class _Run:
     def open(cls, path: Path) -> "_Run":
         experiment = read_experiment(path / EXPERIMENT_FILE)
         network, card = load_trained(path)
-        part = "validation" if experiment.validation_performers else "test"
-        scores = Scores.read(scores_file(path, part))
         store = open_store(experiment, path)
+        part = held_out_part(split_rows(store, get_benchmark(experiment.benchmark), experiment.validation_performers))
+        scores = Scores.read(scores_file(path, part))
         check_store(card, store, path)
         return cls(path, experiment, network, part, scores, store)
 

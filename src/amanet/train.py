@@ -19,7 +19,8 @@ from lightning_fabric.utilities import rank_zero_only
 from torch.optim import SGD
 
 from amanet.checkpoint import StateFolder
-from amanet.data.dataset import ClipDataset, Part, split_rows
+from amanet.data.benchmark import Part
+from amanet.data.dataset import ClipDataset, held_out_part, split_rows
 from amanet.data.published import get_benchmark
 from amanet.data.sampler import make_loader
 from amanet.data.store import ClipStore
@@ -52,7 +53,7 @@ def train(experiment: Experiment, run: Path, machine: Machine = Machine()) -> Ac
         machine: where it computes.
 
     Returns:
-        Accuracy of the last epoch on the held-out part: validation performers where there are any, else the test part.
+        Accuracy of the last epoch on the held-out part: validation where there are clips for it, else test.
 
     Raises:
         ExperimentError: the settings contradict each other, the store, or this machine.
@@ -88,7 +89,7 @@ class _Training:
         self.recipe: Recipe = experiment.recipe
         self.benchmark = get_benchmark(experiment.benchmark)
         self.rows = split_rows(self.store, self.benchmark, experiment.validation_performers)
-        self.held_out: Part = "validation" if experiment.validation_performers else "test"
+        self.held_out: Part = held_out_part(self.rows)
         self.card = NetworkCard(
             dataset=self.store.dataset,
             normalisation=self.store.recipe,

@@ -186,7 +186,7 @@ def test_what_is_no_file_of_annotations_is_refused(damage: Callable[[dict[str, A
     [
         (lambda whole: 3, "no annotations"),
         (lambda whole: {**whole, "split": {"everything": []}}, "name of a split"),
-        (lambda whole: {**whole, "split": {"a_train": ["x", "y"], "a_val": ["x"]}}, "1 clips train and test in split_a"),
+        (lambda whole: {**whole, "split": {"a_train": ["x", "y"], "a_val": ["x"]}}, "1 clips are in two parts of split_a"),
         (change(keypoint=np.ones((1, 5, 24, 3))), "no layout is known"),
         (change(keypoint=np.full((1, 5, 25, 3), np.inf)), "no place"),
         (lambda whole: [{**annotation("a", 0, flat=True), "img_shape": None}], "lacks img_shape"),
@@ -203,6 +203,8 @@ def test_a_clip_of_nobody_is_none(tmp_path: Path) -> None:
     assert read([empty], tmp_path)[1] == [None]
 
 
-def test_validation_clips_are_left_out_where_there_are_test_clips(tmp_path: Path) -> None:
-    content, _ = read({**annotations(), "split": {"train1": ["a"], "test1": ["b"], "val1": ["c"]}}, tmp_path)
-    assert content.splits == {"split_1": {"a": "train", "b": "test"}}
+def test_validation_clips_test_where_no_others_do(tmp_path: Path) -> None:
+    content, _ = read(
+        {**annotations(), "split": {"train1": ["a"], "test1": ["b"], "val1": ["c"], "x_train": ["a"], "x_val": ["b"]}}, tmp_path
+    )
+    assert content.splits == {"split_1": {"a": "train", "b": "test", "c": "validation"}, "split_x": {"a": "train", "b": "test"}}

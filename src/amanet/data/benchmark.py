@@ -4,12 +4,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 from amanet.data.archive import sample_name
 from amanet.data.normalise import Tracks
 from amanet.errors import FormatError
 from amanet.skeleton import SkeletonClip, SkeletonLayout, load_layout
 
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
+"""Of a split: every clip that it uses is in one of them."""
 Reader = Callable[[bytes, Path | str, Tracks], SkeletonClip]
 LabelReader = Callable[[bytes, Path | str], dict[str, int | None]]
 

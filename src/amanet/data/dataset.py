@@ -10,15 +10,16 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Float32, Int
 from torch.utils.data import Dataset
 
-from amanet.data.benchmark import OWN_PREFIX, Benchmark, OwnBenchmark, own_benchmark_name
+from amanet.data.benchmark import OWN_PREFIX, PARTS, Benchmark, OwnBenchmark, Part, own_benchmark_name
 from amanet.data.padding import replay
 from amanet.data.store import ClipStore
 from amanet.errors import ExperimentError
 from amanet.skeleton import SkeletonClip, SkeletonLayout
 
-Part = Literal["train", "validation", "test"]
-Rows = tuple[Bool[np.ndarray, " clip"], Bool[np.ndarray, " clip"]]
-"""Which clips train, and which test."""
+Members = dict[Part, Bool[np.ndarray, " clip"]]
+"""Which clips are in each part of a split."""
+Rows = dict[Part, Int[np.ndarray, " clip"]]
+"""The clips of each part, as rows of a store."""
 MOST_FRAMES, MOST_BODIES = 100_000, 100
 """Of a clip as a network sees it: more than a file of one's own may hold, or a camera sees."""
 NOBODY = -1
@@ -200,23 +201,22 @@ def add_bodies(clip: SkeletonClip, bodies: int) -> SkeletonClip:
     return SkeletonClip(clip.sample, joints, present, clip.label)
 
 
-def split_rows(
-    store: ClipStore, benchmark: Benchmark | OwnBenchmark, validation_performers: Sequence[int] = ()
-) -> dict[Part, Int[np.ndarray, " clip"]]:
+def split_rows(store: ClipStore, benchmark: Benchmark | OwnBenchmark, validation_performers: Sequence[int] = ()) -> Rows:
     """Rows of a store that train, validate and test, by what the samples' names say, or of one's own clips by what the store says.
 
     Args:
         store: clips of the benchmark's data set, all or some of them.
         benchmark: the protocol.
-        validation_performers: those of the training performers who are held out for validation.
+        validation_performers: those of the training performers who are held out for validation, besides the clips that a split of one's
+            own has for it.
 
     Raises:
         ExperimentError: the store is of another data set, a held-out performer does not train, or nothing is left to train or to test.
     """
-    in_training, in_test = _split_own(store, benchmark) if isinstance(benchmark, OwnBenchmark) else _split_by_names(store, benchmark)
+    members = _split_own(store, benchmark) if isinstance(benchmark, OwnBenchmark) else _split_by_names(store, benchmark)
     performers = store.index["performer"].fill_null(NOBODY).to_numpy()
-    held_out = in_training & np.isin(performers, list(validation_performers))
-    training = set(performers[in_training].tolist()) - {NOBODY}
+    held_out = members["train"] & np.isin(performers, list(validation_performers))
+    training = set(performers[members["train"]].tolist()) - {NOBODY}
     if validation_performers and (performers == NOBODY).all():
         raise ExperimentError(f"{store.dataset} does not say who performs, so no performers can be held out for validation")
     strangers = set(validation_performers) - training
@@ -226,10 +226,10 @@ def split_rows(
             expected=f"some of {', '.join(map(str, sorted(training)))}",
             got=", ".join(map(str, sorted(strangers))),
         )
-    parts: dict[Part, Int[np.ndarray, " clip"]] = {
-        "train": np.flatnonzero(in_training & ~held_out),
-        "validation": np.flatnonzero(held_out),
-        "test": np.flatnonzero(in_test),
+    parts: Rows = {
+        "train": np.flatnonzero(members["train"] & ~held_out),
+        "validation": np.flatnonzero(members["validation"] | held_out),
+        "test": np.flatnonzero(members["test"]),
     }
     if not len(parts["train"]) or not len(parts["test"]):
         raise ExperimentError(
@@ -243,7 +243,12 @@ def split_rows(
     return parts
 
 
-def _split_by_names(store: ClipStore, benchmark: Benchmark) -> Rows:
+def held_out_part(rows: Rows) -> Part:
+    """The part that training is measured on: validation where there is one, else test."""
+    return "validation" if len(rows["validation"]) else "test"
+
+
+def _split_by_names(store: ClipStore, benchmark: Benchmark) -> Members:
     if store.dataset != benchmark.dataset.name:
         raise ExperimentError(
             f"this store is not of the benchmark {benchmark.name}",
@@ -252,10 +257,10 @@ def _split_by_names(store: ClipStore, benchmark: Benchmark) -> Rows:
             got=f"a store of {store.dataset}",
         )
     in_training = np.array([benchmark.in_training(benchmark.dataset.parse(sample)) for sample in store.samples])
-    return in_training, ~in_training
+    return {"train": in_training, "validation": np.zeros_like(in_training), "test": ~in_training}
 
 
-def _split_own(store: ClipStore, benchmark: OwnBenchmark) -> Rows:
+def _split_own(store: ClipStore, benchmark: OwnBenchmark) -> Members:
     if not store.dataset.startswith(OWN_PREFIX):
         raise ExperimentError(
             f"the benchmark {benchmark.name} is for clips of your own",
@@ -270,7 +275,7 @@ def _split_own(store: ClipStore, benchmark: OwnBenchmark) -> Rows:
             f"the clips of this store have no split {benchmark.name}",
             where=store.path,
             expected=f"one of the benchmarks {', '.join(others)}" if others else None,
-            cure=f"give labels.csv a column {benchmark.column} of train and test{performers}, and prepare again",
+            cure=f"give labels.csv a column {benchmark.column} of {', '.join(PARTS)}{performers}, and prepare again",
         )
     column = np.array(store.index[benchmark.column].to_pylist(), dtype=object)
-    return column == "train", column == "test"
+    return {part: column == part for part in PARTS}

@@ -5,7 +5,7 @@ file              holds
 ================  ==========================================================================================================
 ``joints.npy``    every clip's (body, frame, joint, coord) numbers one after the other, float32; NaN where a joint is absent
 ``index.parquet`` one row a clip, sorted by sample: its label, who and what recorded it, its shape, and where it starts; in a store of
-                  one's own clips also a column for each split: train, test, or nothing
+                  one's own clips also a column for each split: train, validation, test, or nothing
 ``store.json``    what the numbers mean: data set, the whole layout, recipe, class names, counts, content hash
 ``report.json``   written by :func:`amanet.prepare.prepare`: what was kept, what was dropped and why
 ================  ==========================================================================================================
@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float32, Int
 
+from amanet.data.benchmark import PARTS
 from amanet.data.class_names import fault_of
 from amanet.errors import LayoutError, StoreError, first_of
 from amanet.skeleton import SkeletonClip, SkeletonLayout, layout_names, load_layout
@@ -286,7 +287,7 @@ def check_index(index: pa.Table, header: StoreHeader, layout: SkeletonLayout, pa
     }
     for name in header.splits:
         problems[f"cells of {name} that are no part of a split"] = np.flatnonzero(
-            [part not in ("train", "test", None) for part in index[name].to_pylist()]
+            [part not in (*PARTS, None) for part in index[name].to_pylist()]
         )
     for problem, rows in problems.items():
         if len(rows):

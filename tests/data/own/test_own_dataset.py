@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from amanet.data.dataset import split_rows
+from amanet.data.dataset import held_out_part, split_rows
 from amanet.data.own.dataset import OwnFolder
 from amanet.data.published import get_benchmark
 from amanet.data.store import ClipStore
@@ -66,7 +66,10 @@ REFUSALS: list[tuple[Callable[[Path], object], str]] = [
     (edit("labels.csv", "clip03", "clip33"), r"1 rows whose clips are not in clips/(.|\n)*clip33 \(line 5\)"),
     (edit("labels.csv", "clip03,wave,1,train,train\n", ""), r"clips: 1 clips without a row in labels.csv(.|\n)*clip03.npy"),
     (edit("labels.csv", "wave,1,", "wave,one,"), r"labels.csv:5: 1 performers that are no numbers"),
-    (edit("labels.csv", "1,train,", "1,dev,"), r"labels.csv:4: 1 cells of the column split that are no part"),
+    (
+        edit("labels.csv", "1,train,", "1,dev,"),
+        r"labels.csv:4: 1 cells of the column split that are no part(.|\n)*train, validation, test, or empty",
+    ),
     (edit("labels.csv", "split_other", "fold"), r"labels.csv:1: the columns"),
     (edit("labels.csv", "clip00,sit,0,train,test", "clip00,sit,0,train"), r"labels.csv:2: 1 rows with too few"),
     (edit("labels.csv", "clip,class,performer,split,split_other", "clip;class"), "labels.csv:1: semicolons separate the columns"),
@@ -143,6 +146,16 @@ def test_splits_are_those_of_the_store(store: ClipStore) -> None:
     assert split_rows(store, get_benchmark("own-other"))["test"].tolist() == [0, 1]
     held = split_rows(store, get_benchmark("own"), validation_performers=[1])
     assert [held[part].tolist() for part in ("train", "validation", "test")] == [[0, 1], [2, 3], [4, 5, 6, 7]]
+
+
+def test_a_split_may_have_clips_for_validation(folder: Path, tmp_path: Path) -> None:
+    edit("labels.csv", "clip05,wave,2,test", "clip05,wave,2,validation")(folder)
+    store = prepare("own", folder, tmp_path / "store", workers=1)
+    parts = split_rows(store, get_benchmark("own"))
+    assert parts["validation"].tolist() == [5]
+    assert (parts["train"].tolist(), parts["test"].tolist()) == ([0, 1, 2, 3], [4, 6, 7])
+    assert split_rows(store, get_benchmark("own"), validation_performers=[1])["validation"].tolist() == [2, 3, 5]
+    assert (held_out_part(parts), held_out_part(split_rows(store, get_benchmark("own-other")))) == ("validation", "test")
 
 
 def test_benchmarks_and_stores_that_do_not_belong_together_are_refused(store: ClipStore, tmp_path: Path) -> None:

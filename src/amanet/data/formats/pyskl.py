@@ -15,9 +15,11 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -128,7 +130,7 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
 def _columns(splits: Mapping[str, list[str]], path: Path) -> dict[str, dict[str, str]]:
     """PYSKL's lists as columns of ``labels.csv``: ``xsub_train`` and ``xsub_val`` make ``split_xsub``, ``train1`` makes ``split_1``.
 
-    Where there are ``val`` and ``test``, the first is left out: networks choose by it, and are not judged by it.
+    Where there are ``val`` and ``test``, the first is for validation: networks choose by it, and are not judged by it.
     """
     columns: dict[str, dict[str, set[str]]] = {}
     for name, members in splits.items():
@@ -141,10 +143,11 @@ def _columns(splits: Mapping[str, list[str]], path: Path) -> dict[str, dict[str,
         columns.setdefault(column, {})[match["part"]] = set(members)
     found = {}
     for column, parts in columns.items():
-        train, test = parts.get("train", set()), parts.get("test", parts.get("val", set()))
-        if train & test:
-            raise FormatError(f"{len(train & test)} clips train and test in {column}", where=path, got=first_of(sorted(train & test)))
-        found[column] = {**dict.fromkeys(train, "train"), **dict.fromkeys(test, "test")}
+        names = {"train": "train", "val": "validation" if "test" in parts else "test", "test": "test"}
+        found[column] = {sample: names[part] for part, samples in parts.items() for sample in samples}
+        twice = [sample for sample, times in Counter(chain(*parts.values())).items() if times > 1]
+        if twice:
+            raise FormatError(f"{len(twice)} clips are in two parts of {column}", where=path, got=first_of(sorted(twice)))
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from amanet.data.benchmark import PARTS
 from amanet.data.own.table import read_table
 from amanet.errors import FormatError, first_of
 
@@ -14,7 +15,6 @@ LABELS_FILE = "labels.csv"
 CLIP_NAME = re.compile(r"\w[\w.+=@() -]{0,199}(?<!\s)")
 SPLIT_COLUMN = re.compile(r"split(_[a-z0-9_]+)?", re.ASCII)
 NAME_RULE = "letters, digits, spaces and . _ - + = @ ( )"
-PARTS = ("train", "test")
 LARGEST_PERFORMER = 2**31 - 1
 CURE = "mend this line (docs/data.md)"
 
@@ -27,8 +27,8 @@ class OwnLabel:
         clip: name of the clip's file without its suffix.
         class_name: what happens in it; the column ``class``.
         performer: who acts, a number of 0 or more.
-        splits: for each split that the clip takes part in, by the name of its column, ``train`` or ``test``; an empty cell is a clip that
-            the split does not use.
+        splits: for each split that the clip takes part in, by the name of its column, ``train``, ``validation`` or ``test``; an empty cell
+            is a clip that the split does not use.
         line: where the row ends in the file.
     """
 
@@ -115,7 +115,7 @@ def _check_cells(rows: list[tuple[int, dict[str, str]]], class_names: Sequence[s
     refuse("performers that are no numbers", f"0 to {LARGEST_PERFORMER}, or empty", "performer", lambda cell, _: _is_performer(cell))
     for column in splits:
         problem = f"cells of the column {column} that are no part of a split"
-        refuse(problem, "train, test, or empty", column, lambda cell, _: cell in ("", *PARTS))
+        refuse(problem, f"{', '.join(PARTS)}, or empty", column, lambda cell, _: cell in ("", *PARTS))
 
 
 def _is_performer(cell: str) -> bool:

@@ -9,8 +9,9 @@ from types import TracebackType
 
 import numpy as np
 
+from amanet.data.benchmark import PARTS
 from amanet.data.own.description import DESCRIPTION_FILE, OwnDescription
-from amanet.data.own.labels import CLIP_NAME, LABELS_FILE, LARGEST_PERFORMER, PARTS, SPLIT_COLUMN, OwnLabel, format_labels
+from amanet.data.own.labels import CLIP_NAME, LABELS_FILE, LARGEST_PERFORMER, SPLIT_COLUMN, OwnLabel, format_labels
 from amanet.data.store_writer import mark_absent
 from amanet.errors import FormatError, LayoutError
 from amanet.places import DISK, explained, in_the_making
