@@ -21,6 +21,7 @@ from amanet.experiment import Experiment, Machine, to_plain
 from amanet.fusion import join
 from amanet.metrics import Scores, top_k
 from amanet.prepare import prepare
+from amanet.trained import TRAINED_ON
 from fabricate.own import write_own
 from fabricate.runs import tiny_experiment, tiny_store, weights_digest
 from fabricate.stores import fabricate_clip, write_store
@@ -67,6 +68,7 @@ def test_numbers_are_those_of_the_runs(trained: tuple[Path, TableResult], store:
             assert found.seed == seed
             assert found.top == pytest.approx([top_k(joined, k) for k in range(1, 6)])
             assert found.runs == tuple(run.name for run in runs)
+            assert all((run / TRAINED_ON).is_file() for run in runs)
             assert found.repaired == (tuple(fusion.repaired(fusion.best_stream())) if fusion else ())
             assert found.broken == (tuple(fusion.broken(fusion.best_stream())) if fusion else ())
     assert result.clips == len(Scores.read(next((out / "runs").glob("*/scores-test.parquet"))).sample)

@@ -276,6 +276,19 @@ def write_state(run: Path, content: bytes) -> Path:
     return path
 
 
+def test_a_damaged_state_is_none_of_the_two_that_are_kept(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.save(50, {"steps": 50})
+    folder.save(100, {"steps": 100}).write_bytes(b"damaged")
+    (tmp_path / ".state-00000100.tmp").touch()
+    assert folder.load()[0] == {"steps": 50}
+    for steps in (60, 70):
+        folder.save(steps, {"steps": steps})
+    assert [file.steps for file in folder.files()] == [60, 70]
+    assert folder.load() == ({"steps": 70}, [])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize("form", ["zip", "legacy", "plain pickle"])
 def test_a_hostile_state_is_refused_and_runs_nothing(tmp_path: Path, form: str) -> None:
     trap = {"place": CreatesFile(tmp_path / "trace")}

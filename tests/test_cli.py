@@ -367,6 +367,16 @@ def test_a_reader_that_has_seen_enough_ends_the_command_in_silence() -> None:
     assert process.returncode == 141  # as of a command that the signal ends
 
 
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_nobody_who_reads_on_is_told_either(flag: str) -> None:
+    with subprocess.Popen([sys.executable, "-m", "amanet", flag], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
 def test_output_that_cannot_be_written_is_one_error() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(SMALL_COST, stdout=full, stderr=subprocess.PIPE, text=True, check=False)

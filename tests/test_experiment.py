@@ -119,6 +119,7 @@ def test_the_file_is_plain_yaml(tmp_path: Path) -> None:
         (lambda plain: plain["recipe"].update(epochs="many"), "epochs"),
         (lambda plain: plain["recipe"].update(epochs=2.5), "epochs"),
         (lambda plain: plain["recipe"].update(milestones=3), "milestones"),
+        (lambda plain: plain["recipe"].update(schedule="steps", milestones=[-5, 20]), "epochs of 1 or more"),
         (lambda plain: plain["recipe"].update(schedule="exponential"), "schedule"),
         (lambda plain: plain["sampling"].update(crop=[0.5]), "crop"),
         (lambda plain: plain.update(stream="bones"), "stream"),

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_only_what_a_command_left_is_cleared(tmp_path: Path) -> None:
     assert (folder / "thesis.txt").exists()
 
 
-@pytest.mark.parametrize("name", ["no/file", "n" * 300, "n" * 252])
+@pytest.mark.parametrize("name", ["no/file", "n" * 300])
 def test_a_file_that_cannot_be_written_is_one_error_and_leaves_nothing(tmp_path: Path, name: str) -> None:
     with pytest.raises(PlaceError, match="could not be written"):
         write_file(tmp_path / name, b"content")
@@ -66,6 +67,25 @@ def test_a_full_disk_costs_neither_the_old_file_nor_room(tmp_path: Path, monkeyp
     with pytest.raises(PlaceError, match="No space left"):
         write_file(path, b"new")
     assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_no_two_write_into_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that is to write the same file while another has written it, and has not yet put it in its place."""
+    sync, reached, found = os.fsync, [], list[bytes]()
+
+    def late(handle: int) -> None:
+        if not reached:
+            reached.append(handle)
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(write_file, tmp_path / "file", b"other").result()
+            found.append((tmp_path / "file").read_bytes())
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", late)
+    write_file(tmp_path / "file", b"one")
+    assert found == [b"other"]
+    assert (tmp_path / "file").read_bytes() == b"one"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 

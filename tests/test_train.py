@@ -24,11 +24,12 @@ from amanet.errors import ExperimentError, PlaceError, RunError, TrainingError
 from amanet.evaluate import evaluate
 from amanet.experiment import Experiment, Machine, Recipe, read_experiment, write_experiment
 from amanet.metrics import Scores, accuracy
+from amanet.model import Network
 from amanet.prepare import prepare
 from amanet.show import show
 from amanet.skeleton import ClipBatch, SkeletonClip
 from amanet.step_graph import Learned, StepGraph
-from amanet.train import resume, train
+from amanet.train import _Training, resume, train
 from amanet.trained import TRAINED_ON
 from amanet.training_step import balanced_weights
 from fabricate.own import write_own
@@ -111,13 +112,57 @@ def test_clips_that_a_run_was_trained_on_are_no_test(undisturbed: Path, tmp_path
 
 def test_a_finished_run_takes_more_epochs(undisturbed: Path, store: ClipStore, tmp_path: Path) -> None:
     """Written into its settings; it ends as one that was to have them from the beginning."""
-    longer = tmp_path / "longer"
-    shutil.copytree(undisturbed, longer)
-    more = replace(TINY_RECIPE, epochs=TINY_RECIPE.epochs + 1)
-    write_experiment(tiny_experiment(store, recipe=more), longer / "experiment.yaml")
+    longer = with_more_epochs(undisturbed, store, tmp_path / "longer")
+    evaluate(longer, "train")
     resume(longer)
-    train(tiny_experiment(store, recipe=more), tmp_path / "at once")
+    train(tiny_experiment(store, recipe=MORE_EPOCHS), tmp_path / "at once")
     assert weights_digest(longer) == weights_digest(tmp_path / "at once") != weights_digest(undisturbed)
+    assert not (longer / "scores-train.parquet").exists(), "they were those of fewer epochs"
+
+
+MORE_EPOCHS = replace(TINY_RECIPE, epochs=TINY_RECIPE.epochs + 1)
+
+
+def with_more_epochs(run: Path, store: ClipStore, place: Path) -> Path:
+    """A copy of a finished run whose settings ask for more."""
+    shutil.copytree(run, place)
+    write_experiment(tiny_experiment(store, recipe=MORE_EPOCHS), place / "experiment.yaml")
+    return place
+
+
+def test_the_weights_of_fewer_epochs_never_count_as_those_of_more(
+    undisturbed: Path, store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a run is killed when its last state is written and its weights are not."""
+
+    def killed(self: object) -> None:
+        raise KeyboardInterrupt
+
+    run = with_more_epochs(undisturbed, store, tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("amanet.train._Training._finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            resume(run)
+    with pytest.raises(RunError, match=r"weights\.safetensors"):
+        evaluate(run)
+    resume(run)
+    assert weights_digest(run) != weights_digest(undisturbed)
+
+
+def test_a_finished_run_without_states_cannot_go_on(undisturbed: Path, store: ClipStore, tmp_path: Path) -> None:
+    run = with_more_epochs(undisturbed, store, tmp_path / "run")
+    for state in run.glob("state-*.pt"):
+        state.unlink()
+    with pytest.raises(RunError, match=r"on the way to 4 epochs(.|\n)*weights of 3"):
+        resume(run)
+    write_experiment(tiny_experiment(store), run / "experiment.yaml")
+    resume(run)
+    (run / "scores-test.parquet").unlink()
+    with pytest.raises(RunError, match=r"without scores(.|\n)*amanet evaluate"):
+        resume(run)
+    evaluate(run)
+    resume(run)
+    assert weights_digest(run) == weights_digest(undisturbed)
 
 
 def test_the_seed_decides_and_the_machine_does_not(undisturbed: Path, store: ClipStore, tmp_path: Path) -> None:
@@ -267,6 +312,28 @@ def test_a_damaged_state_is_passed_over(undisturbed: Path, store: ClipStore, tmp
     assert damaged == [newest]
     resume(run)
     assert weights_digest(run) == weights_digest(undisturbed)
+
+
+@pytest.mark.parametrize("clip_gradient", [None, 1.0])
+def test_a_gradient_that_is_not_finite_moves_nothing(
+    store: ClipStore, tmp_path: Path, clip_gradient: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gradient of infinity where the loss is finite, as of a square root at zero."""
+    before = list[torch.Tensor]()
+
+    class Rooted(Network):
+        def forward(self, joints: torch.Tensor, present: torch.Tensor | None = None) -> torch.Tensor:
+            before[:] = [weight.detach().clone() for weight in self.parameters()]
+            first = next(self.parameters())
+            return super().forward(joints, present) + (first - first.detach()).sum().abs().sqrt()
+
+    monkeypatch.setattr("amanet.trained.Network", Rooted)
+    experiment = tiny_experiment(store, recipe=replace(TINY_RECIPE, clip_gradient=clip_gradient))
+    training = _Training(experiment, store, tmp_path / "run", Machine(accelerator="cpu"))
+    with pytest.raises(TrainingError, match=r"the gradient(.|\n)*is not finite after 0 steps"):
+        training.go()
+    for weight, unmoved in zip(training.network.parameters(), before, strict=True):
+        torch.testing.assert_close(weight.detach(), unmoved, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("change", [{"epoch": -1}, {"batch": 0.5}, {"loss": "much"}, {"records": "[3]"}, {"hour": 3}])

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ class StateFile:
 class StateFolder:
     """The training states of a run: the newest two, each with its hash in its name.
 
-    A state whose content does not match its hash (a bit flipped, the disk full, the file cut) is passed over for the one before.
+    A state whose content does not match its hash (a bit flipped, the disk full, the file cut) is passed over for the one before, and
+    removed when the next one is written.
     """
 
     def __init__(self, run: Path) -> None:
@@ -48,14 +50,17 @@ class StateFolder:
         return sorted(found, key=lambda state: state.steps)
 
     def save(self, steps: int, state: dict[str, Any]) -> Path:
-        """Write a state, then remove all but the newest two."""
+        """Write a state, then remove all but the newest two, and what is left of one that was being written when a process was killed."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
         path = self.run / f"state-{steps:08d}-{_digest(content)}.pt"
         write_file(path, content)
-        for old in self.files()[:-KEPT_STATES]:
-            old.path.unlink()
+        files = self.files()
+        kept = [file for file in files if file.steps <= steps][-KEPT_STATES:]  # later ones were passed over
+        for old in (*(file.path for file in files if file not in kept), *self.run.glob(".state-*.tmp")):
+            with suppress(IsADirectoryError, PermissionError):  # a folder of that name is nobody's state
+                old.unlink()
         return path
 
     def load(self) -> tuple[dict[str, Any], list[Path]]:

@@ -37,23 +37,22 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; 0 when it went well, 2 after an error that the user can mend, 130 when interrupted, 141 when nobody reads on."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(overview())
-        return 0
-    if arguments[0] == "--version":
-        print(f"amanet {__version__}")
-        return 0
-    verb, rest = arguments[0], arguments[1:]
+    verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if verb in ("-h", "--help"):
+        return _run(verb, lambda: print(overview()))
+    if verb == "--version":
+        return _run(verb, lambda: print(f"amanet {__version__}"))
     if verb not in VERBS:
         print(f"amanet: there is no verb {verb!r}; expected one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
-    return _run(verb, rest)
+    return _run(verb, lambda: HANDLERS[verb](rest))
 
 
-def _run(verb: str, rest: Sequence[str]) -> int:
+def _run(verb: str, work: Callable[[], object]) -> int:
+    """Does what a verb is for, and tells the shell how it ended."""
     try:
         with termination_interrupts(), _remarks():
-            HANDLERS[verb](rest)
+            work()
         sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"amanet {verb}: interrupted", file=sys.stderr)

@@ -19,7 +19,6 @@ from amanet.settings_file import read_settings
 from amanet.skeleton import Stream
 
 EXPERIMENT_FILE = "experiment.yaml"
-METRICS_FILE = "metrics.jsonl"
 
 LARGEST_SEED = 2**63 - 1
 
@@ -82,8 +81,8 @@ class Recipe:
                 "clip_gradient": ("more than 0, or null", self.clip_gradient is None or self.clip_gradient > 0),
             },
         )
-        if self.schedule == "steps" and list(self.milestones) != sorted(set(self.milestones)):
-            raise ExperimentError("recipe.milestones are epochs in rising order", got=self.milestones)
+        if self.schedule == "steps" and (list(self.milestones) != sorted(set(self.milestones)) or min(self.milestones, default=1) < 1):
+            raise ExperimentError("recipe.milestones are epochs of 1 or more, in rising order", got=self.milestones)
         if self.schedule == "steps" and self.milestones and self.milestones[-1] >= self.epochs:
             raise ExperimentError(
                 "a milestone lies behind the last epoch, so its lower learning rate would never be used",

@@ -1,10 +1,11 @@
-"""How well scores name the classes: accuracies, confusion, and the score files that runs leave behind."""
+"""How well scores name the classes: accuracies, confusion, and the files of scores and metrics that runs leave behind."""
 
 import hashlib
 import json
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,8 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from amanet.data.class_names import fault_of
 from amanet.errors import RunError
 from amanet.places import write_file
+
+METRICS_FILE = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,22 @@ class Scores:
 def scores_file(run: Path, part: str) -> Path:
     """Where a run keeps its scores on a part."""
     return run / f"scores-{part}.parquet"
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """What a run wrote of its epochs, in order: a mapping for training and one for each time that the held-out part was scored.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    path = run / METRICS_FILE
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise RunError(f"the metrics of the run cannot be read: {error}", where=path) from error
+    if not records or not all(isinstance(each, dict) and {"epoch", "part", "loss", "top1"} <= each.keys() for each in records):
+        raise RunError("these are not the metrics of a run", where=path, expected="epoch, part, loss and top1 in each line")
+    return records
 
 
 def _check_columns(table: pa.Table, class_names: tuple[str, ...], source: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,7 +44,7 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         PlaceError: the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}-{threading.get_native_id()}.tmp")  # nobody else's
     try:
         with explained("this file could not be written", path, "make room or fix the folder's rights, and go on"):
             with temporary.open("wb") as file:

@@ -1,6 +1,5 @@
 """The verb ``show``: pictures of a run, of a prepared clip, or of a raw file."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -20,8 +19,8 @@ from amanet.data.own.description import DESCRIPTION_FILE, MOST_BODIES, read_desc
 from amanet.data.published import DATASETS, get_benchmark
 from amanet.data.store import ClipStore
 from amanet.errors import FormatError, RunError
-from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, read_experiment
-from amanet.metrics import Scores, confusion, scores_file
+from amanet.experiment import EXPERIMENT_FILE, Experiment, read_experiment
+from amanet.metrics import Scores, confusion, read_metrics, scores_file
 from amanet.model import DP, Network
 from amanet.pictures import (
     View,
@@ -232,23 +231,13 @@ def _correlations(
 def _epochs(run: Path) -> list[dict[str, float]]:
     """The metrics of a run as one mapping an epoch, counted from 1."""
     epochs: dict[int, dict[str, float]] = {}
-    for record in _records(run / METRICS_FILE):
+    for record in read_metrics(run):
         row = epochs.setdefault(record["epoch"], {"epoch": record["epoch"] + 1.0})
         kind = "train" if record["part"] == "train" else "held_out"
         row |= {f"{kind}_loss": record["loss"], f"{kind}_accuracy": record["top1"]}
         if "learning_rate" in record:
             row["learning_rate"] = record["learning_rate"]
     return [epochs[epoch] for epoch in sorted(epochs)]
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise RunError(f"the metrics of the run cannot be read: {error}", where=path) from error
-    if not records or not all(isinstance(each, dict) and {"epoch", "part", "loss", "top1"} <= each.keys() for each in records):
-        raise RunError("these are not the metrics of a run", where=path, expected="epoch, part, loss and top1 in each line")
-    return records
 
 
 def _occurring(scores: Scores) -> tuple[np.ndarray, list[str]]:

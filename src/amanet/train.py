@@ -25,12 +25,12 @@ from amanet.data.published import get_benchmark
 from amanet.data.sampler import make_loader
 from amanet.data.store import ClipStore
 from amanet.devices import open_devices
-from amanet.errors import RunError, TrainingError
+from amanet.errors import RunError, TrainingError, first_of
 from amanet.events import EventLog
-from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, Machine, Recipe, read_experiment, write_experiment
+from amanet.experiment import EXPERIMENT_FILE, Experiment, Machine, Recipe, read_experiment, write_experiment
 from amanet.interrupt import StopRequest
 from amanet.lock import alone
-from amanet.metrics import Accuracy, Scores, accuracy, scores_file
+from amanet.metrics import METRICS_FILE, Accuracy, Scores, accuracy, read_metrics, scores_file
 from amanet.model import Network, synchronise_statistics
 from amanet.places import in_shell, make_folder, write_file
 from amanet.progress import TrainingDisplay
@@ -59,7 +59,7 @@ def train(experiment: Experiment, run: Path, machine: Machine = Machine()) -> Ac
         ExperimentError: the settings contradict each other, the store, or this machine.
         RunError: the folder holds a run already.
         PlaceError: the folder cannot be written.
-        TrainingError: the loss or a score is not finite; the last good state is kept.
+        TrainingError: the loss, the gradient or a score is not finite; the last good state is kept.
     """
     if (run / EXPERIMENT_FILE).exists():
         raise RunError(
@@ -121,9 +121,8 @@ class _Training:
             self._restore()
             if self._is_finished():
                 return accuracy(Scores.read(scores_file(self.run, self.held_out)))
-        elif self.fabric.global_rank == 0:
-            write_trained_on(self.run, self.datasets["train"].samples)
-            write_experiment(self.experiment, self.run / EXPERIMENT_FILE)
+        if self.fabric.global_rank == 0:
+            self._begin(resuming)
         self.fabric.barrier()
         logs_events = self.machine.tensorboard and self.fabric.global_rank == 0
         self.events = EventLog(self.run, self.place.epoch) if logs_events else None
@@ -169,6 +168,15 @@ class _Training:
             weights = balanced_weights(self.datasets["train"].labels, len(self.card.class_names)).to(self.fabric.device)
         graph = self.machine.cuda_graph
         self.step = TrainingStep(self.fabric, self.network, self.optimizer, self.recipe, weights, graph=graph)
+
+    def _begin(self, resuming: bool) -> None:
+        """What the run folder says of the training to come, and no longer says of fewer epochs."""
+        if not resuming:
+            write_experiment(self.experiment, self.run / EXPERIMENT_FILE)
+        if self.place.steps == 0:
+            write_trained_on(self.run, self.datasets["train"].samples)
+        for old in (self.run / WEIGHTS_FILE, *self.run.glob("scores-*.parquet")):
+            old.unlink(missing_ok=True)
 
     # -- one epoch ------------------------------------------------------------------------------------------------------------------
 
@@ -232,8 +240,16 @@ class _Training:
 
     def _is_finished(self) -> bool:
         """Whether weights and scores of all epochs are there, which are written last; the training states may have been deleted since."""
-        written = (self.run / WEIGHTS_FILE).is_file() and scores_file(self.run, self.held_out).is_file()
-        return written and (self.place.epoch >= self.recipe.epochs or not self.states.files())
+        has_weights, has_scores = (self.run / WEIGHTS_FILE).is_file(), scores_file(self.run, self.held_out).is_file()
+        if self.states.files() or not has_weights:
+            return has_weights and has_scores and self.place.epoch >= self.recipe.epochs
+        epochs = max(record["epoch"] + 1 for record in read_metrics(self.run))
+        if epochs < self.recipe.epochs or not has_scores:
+            got = f"weights of {epochs}" + ("" if has_scores else ", without scores")
+            cure = "amanet evaluate scores its weights; for more epochs train into a new folder"
+            expected = f"a state-*.pt on the way to {self.recipe.epochs} epochs"
+            raise RunError("this run has nothing to go on from", where=self.run, expected=expected, got=got, cure=cure)
+        return True
 
     # -- parts ----------------------------------------------------------------------------------------------------------------------
 
@@ -270,10 +286,10 @@ class _Training:
     def _stop_training(self, bad: list[str]) -> None:
         states = self.states.files()
         raise TrainingError(
-            f"the loss is not finite after {self.place.steps} steps",
+            f"the {'loss' if bad else 'gradient, or the loss of another process,'} is not finite after {self.place.steps} steps",
             where=self.run,
-            got=f"clips {', '.join(bad[:10])}" + (" ..." if len(bad) > 10 else "") if bad else "clips of another process",
-            cure="lower recipe.learning_rate or look at these clips with amanet show; "
+            got=f"clips {first_of(bad)}" if bad else None,
+            cure=f"lower recipe.learning_rate{' or look at these clips with amanet show' if bad else ''}; "
             + (f"the last good state is {states[-1].path.name}" if states else "no state had been written yet"),
         )
 

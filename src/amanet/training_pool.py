@@ -14,8 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from amanet.cores import num_cores
 from amanet.errors import RunError
-from amanet.experiment import EXPERIMENT_FILE, METRICS_FILE, Experiment, Machine, read_experiment, to_plain, write_experiment
+from amanet.experiment import EXPERIMENT_FILE, Experiment, Machine, read_experiment, to_plain, write_experiment
 from amanet.interrupt import StopRequest
+from amanet.metrics import METRICS_FILE
 from amanet.places import make_folder
 from amanet.trained import WEIGHTS_FILE
 

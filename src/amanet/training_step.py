@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from amanet.experiment import Recipe
 from amanet.skeleton import ClipBatch
@@ -21,7 +22,7 @@ from amanet.step_graph import Learned, StepGraph
 class StepSum:
     """What a step saw, over all processes: the sum of the losses, clips that were right, clips; and names of clips without a finite loss.
 
-    ``bad`` names those of this process; ``any_bad`` is known to all of them.
+    ``bad`` names those of this process; ``any_bad``, known to all of them, is true for a gradient that is not finite, too.
     """
 
     loss: float
@@ -32,7 +33,7 @@ class StepSum:
 
 
 class TrainingStep:
-    """Takes a batch, a share of it in each process, and moves the weights; a batch with a loss that is not finite moves nothing.
+    """Takes a batch, a share of it in each process, and moves the weights; a loss or a gradient that is not finite moves nothing.
 
     Args:
         fabric: the devices.
@@ -58,7 +59,7 @@ class TrainingStep:
         self.graph = StepGraph(self._learn, list(network.parameters())) if graph else None
 
     def take(self, batch: ClipBatch) -> StepSum:
-        """One move of the optimiser, unless a loss is not finite."""
+        """One move of the optimiser, unless a loss or the gradient is not finite."""
         batch = batch.to(self.fabric.device, non_blocking=True)
         clips = sum_over_processes(self.fabric, float(len(batch)))
         fewest, most = int(clips) // self.fabric.world_size, math.ceil(clips / self.fabric.world_size)
@@ -76,9 +77,7 @@ class TrainingStep:
             correct += (logits.argmax(-1) == part.label).sum()
         bad = _not_finite(batch, torch.cat(losses))
         loss = torch.stack([each.sum() for each in losses]).sum()
-        any_bad = sum_over_processes(self.fabric, float(len(bad))) > 0
-        if not any_bad:
-            self._move()
+        any_bad = sum_over_processes(self.fabric, float(len(bad))) > 0 or not self._move()
         return StepSum(
             sum_over_processes(self.fabric, loss.item()), sum_over_processes(self.fabric, correct.item()), clips, bad, any_bad=any_bad
         )
@@ -92,11 +91,17 @@ class TrainingStep:
         self.fabric.backward(losses.sum() * share)
         return logits.detach(), losses.detach()
 
-    def _move(self) -> None:
+    def _move(self) -> bool:
+        """One move of the optimiser; none, and False, where the gradient, which all processes share, is not finite."""
+        weights = list(self.network.parameters())
+        norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        if not bool(norm.isfinite()):
+            return False
         if self.recipe.clip_gradient is not None:
-            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.recipe.clip_gradient)
+            clip_grads_with_norm_(weights, self.recipe.clip_gradient, norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=self.graph is None)
+        return True
 
 
 def sum_over_processes(fabric: Fabric, value: float) -> float:
