@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from amanet import __version__, cli
 from amanet.checkpoint import read_weights, write_weights
 from amanet.cli import VERBS, main
 from amanet.metrics import Scores
+from amanet.prepare import prepare
 from amanet.trained import WEIGHTS_FILE
+from fabricate.own import write_own
 from fabricate.road import TRAINING, Road, walk_road
 from fabricate.runs import weights_digest
 from fabricate.stores import fabricate_clip, write_store
@@ -311,7 +314,7 @@ def wrong(road: Road) -> dict[str, str]:
         ("predict {run} {clip} --top 0", "how many classes to name"),
         ("show {nowhere}", "nothing at this place"),
         ("show {empty}", "this is no store"),
-        ("show {file}", "no data set has files of this name"),
+        ("show {file}", "no data set has files of this kind"),
         ("show /nothing.npy", "nothing at this place"),
         ("show {S001C001P001R001A001}", "S001C001P001R001A001.skeleton:"),
         ("show {run} --sample mine", "no clip 'mine'"),
@@ -375,6 +378,23 @@ def test_nobody_who_reads_on_is_told_either(flag: str) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_nobody_to_print_to_is_no_fault() -> None:
+    done = subprocess.run(["/bin/sh", "-c", f"{shlex.join(SMALL_COST)} >&-"], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
+    """As in the locale C."""
+    folder = write_own(tmp_path / "mine")
+    for name in ("dataset.toml", "labels.csv"):
+        (folder / name).write_text((folder / name).read_text().replace("wave", "κύμα"), encoding="utf-8")
+    prepare("own", folder, tmp_path / "store", workers=1)
+    command = [sys.executable, "-m", "amanet", "inspect", str(tmp_path / "store"), "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_output_that_cannot_be_written_is_one_error() -> None:

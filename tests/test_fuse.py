@@ -86,6 +86,14 @@ def test_a_search_without_held_out_performers_is_refused(runs: list[Path], tmp_p
     assert not (tmp_path / "fused").exists()
 
 
+def test_scores_go_by_the_stream_that_they_are_of(runs: list[Path], tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(runs[0], tmp_path / "copy"))
+    settings = (copy / "experiment.yaml").read_text()
+    (copy / "experiment.yaml").write_text(settings.replace("stream: joint\n", "stream: bone\n"))
+    with pytest.raises(RunError, match=r"scores are of another stream(.|\n)*expected: bone\n *got: joint\n"):
+        fuse(tmp_path / "fused", [copy, runs[1]], part="validation")
+
+
 def test_runs_on_other_clips_are_refused_by_name(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fuse(tmp_path / "whole", runs)
     copy = Path(shutil.copytree(runs[1], tmp_path / "copy"))

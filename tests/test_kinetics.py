@@ -68,6 +68,15 @@ def test_a_run_trains_names_raw_clips_and_is_drawn(raw: Path, store: ClipStore, 
     assert main(["predict", str(run), str(clip), "--top", "1"]) == 0
     printed = capsys.readouterr().out
     assert any(name in printed for name in store.class_names)
+    folders = [str(raw / part) for part in ("kinetics_train", "kinetics_val")]
+    assert main(["predict", str(run), *folders, "--top", "1", "--out", str(tmp_path / "answers.csv")]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("skipped") == 3, "two clips of nobody, and how many"
+    assert len((tmp_path / "answers.csv").read_text().splitlines()) == 1 + 5
+    assert main(["predict", str(run), str(raw / "kinetics_val" / f"{kinetics_sample(2)}.json")]) == 2
+    own = shutil.copy(clip, tmp_path / "kitchen.json")
+    assert main(["predict", str(run), str(own), "--top", "1"]) == 0
+    assert main(["show", str(own), "--out", str(tmp_path)]) == 0
     assert main(["show", str(run)]) == 0
     assert main(["show", str(clip), "--out", str(tmp_path)]) == 0
     assert (tmp_path / f"kinetics_val-{clip.stem}.png").is_file()

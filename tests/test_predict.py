@@ -1,6 +1,7 @@
 """Prediction of raw files: it is the evaluation of the same clips, and refuses or skips what it cannot read."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from amanet.data.own.clip_file import read_own_clip
 from amanet.errors import AmanetError, ExperimentError, FormatError, PlaceError, RunError
 from amanet.evaluate import evaluate
 from amanet.metrics import Scores
-from amanet.predict import predict
+from amanet.predict import predict, read_clip
 from amanet.prepare import prepare
 from amanet.synthesize import synthesize
+from amanet.trained import load_trained
 from fabricate.ntu import skeleton_file
 from fabricate.own import as_csv, as_jsonl, stick, write_own
 from fabricate.road import TRAINING, Road, walk_road
@@ -83,7 +85,7 @@ def test_ones_own_clips_of_every_format_are_scored_as_their_stored_ones_are(tmp_
     for folder in (tmp_path / "mine", tmp_path / "mine/clips"):  # labels.csv is none, though a clip may be a .csv
         assert [each.path for each in predict(tmp_path / "run", folder)] == all_of_them
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FormatError, match=r"no file of own:mine in this folder[^!]*CLIP\.npy, CLIP\.csv"):
+    with pytest.raises(FormatError, match=r"no file of own:mine in this folder[^!]*\*\.npy, \*\.csv"):
         predict(tmp_path / "run", [tmp_path / "empty"])
 
 
@@ -97,10 +99,26 @@ def test_as_many_classes_as_asked_for(road: Road, top: int, named: int) -> None:
 
 
 def test_the_name_of_the_file_has_no_say_in_the_answer(road: Road, tmp_path: Path) -> None:
-    other = tmp_path / "S002C003P040R002A060.skeleton"
-    other.write_bytes(road.raw_file(3, 7).read_bytes())
-    (ours,), (theirs,) = predict(road.run, [road.raw_file(3, 7)]), predict(road.run, [other])
-    assert (ours.class_names, ours.probabilities) == (theirs.class_names, theirs.probabilities)
+    """Be it that of a sample of another class, of a class that the data set does not have, or a recording of one's own."""
+    (ours,) = predict(road.run, [road.raw_file(3, 7)])
+    for name in ("S002C003P040R002A060", "S001C001P001R001A061", "take 1, of the kitchen"):
+        other = tmp_path / f"{name}.skeleton"
+        other.write_bytes(road.raw_file(3, 7).read_bytes())
+        (theirs,) = predict(road.run, [other])
+        assert (ours.class_names, ours.probabilities) == (theirs.class_names, theirs.probabilities)
+    assert len(predict(road.run, [tmp_path])) == 3
+
+
+def test_a_network_of_a_published_set_takes_clips_in_a_form_of_ones_own(road: Road, tmp_path: Path) -> None:
+    clip = read_clip(road.raw_file(3, 7), load_trained(road.run)[1])
+    np.save(tmp_path / "kitchen.npy", np.where(clip.present[..., None], clip.joints, np.nan))
+    for where in (tmp_path / "kitchen.npy", tmp_path):
+        (found,), (expected,) = predict(road.run, [where]), predict(road.run, [road.raw_file(3, 7)])
+        assert found.class_names == expected.class_names
+        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
+    np.save(tmp_path / "other.npy", np.ones((1, 5, 3, 3)))
+    with pytest.raises(FormatError, match=r"other\.npy(.|\n)*25"):
+        predict(road.run, [tmp_path / "other.npy"])
 
 
 def test_no_clips_no_predictions(road: Road) -> None:
@@ -110,9 +128,7 @@ def test_no_clips_no_predictions(road: Road) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("clip.skeleton", None, "no sample of ntu60"),
         ("a1_s1_t1_skeleton.mat", None, "no file of ntu60"),
-        ("S001C001P001R001A061.skeleton", None, "a class outside ntu60"),
         ("S001C001P001R001A001.skeleton", b"", "S001C001P001R001A001"),
         ("S001C001P001R001A001.skeleton", b"2\n0\n0\n", "no body|no joint|body"),
         ("S001C001P001R001A001.skeleton", b"\x00\xff" * 100, "S001C001P001R001A001"),
@@ -141,7 +157,7 @@ def damaged(road: Road, folder: Path) -> Path:
     (folder / "within").mkdir()
     (folder / road.raw_file(1, 1).name).rename(folder / "within" / road.raw_file(1, 1).name)
     (folder / "S001C001P001R001A001.skeleton").write_bytes(b"3\n1\n")
-    (folder / "notes.skeleton").write_text("of no data set")
+    (folder / ".notes.skeleton").write_text("hidden")
     return folder
 
 
@@ -182,6 +198,14 @@ def test_predictions_are_written_for_spreadsheets_and_programs(road: Road, tmp_p
         assert capsys.readouterr().out == f"2 clips; written to {tmp_path / name}\n"
     assert pyarrow.csv.read_csv(tmp_path / "new/found.csv").to_pylist() == rows
     assert json.loads((tmp_path / "new/found.json").read_text(encoding="utf-8")) == rows
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_a_path_that_is_no_utf_8_costs_no_answer(road: Road, tmp_path: Path, suffix: str) -> None:
+    clip = Path(os.fsdecode(os.fsencode(tmp_path) + b"/take\xff.skeleton"))
+    clip.write_bytes(road.raw_file(3, 7).read_bytes())
+    predict(road.run, [clip], out=tmp_path / f"answers{suffix}")
+    assert rb"take\udcff.skeleton" in (tmp_path / f"answers{suffix}").read_bytes()
 
 
 def test_predictions_are_written_whole_over_no_clip_or_not_at_all(road: Road, tmp_path: Path) -> None:

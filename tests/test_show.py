@@ -168,6 +168,8 @@ def test_the_clip_of_a_run_is_the_surest_right_one_or_the_one_named(
         (lambda run: (run / "metrics.jsonl").write_text("{epoch"), "metrics of the run cannot be read"),
         (lambda run: (run / "metrics.jsonl").write_text("3\n"), "not the metrics of a run"),
         (lambda run: (run / "metrics.jsonl").write_text('{"epoch": 0}\n'), "not the metrics of a run"),
+        (lambda run: (run / "metrics.jsonl").write_text('{"epoch": "0", "part": "train", "loss": 1, "top1": 0.5}\n'), "not the metrics"),
+        (lambda run: (run / "metrics.jsonl").write_text('{"epoch": 0, "part": "train", "loss": 1, "top1": "a"}\n'), "not the metrics"),
         (lambda run: (run / "metrics.jsonl").write_text(""), "not the metrics of a run"),
         (lambda run: (run / "scores-test.parquet").unlink(), "amanet evaluate"),
         (lambda run: (run / "weights.safetensors").unlink(), "--resume"),
@@ -194,7 +196,7 @@ def test_a_clip_of_ones_own_is_drawn_wherever_it_lies(tmp_path: Path) -> None:
     """By its folder's description, or by the layout that is named; the pictures are the same."""
     folder = write_own(tmp_path / "mine")
     clip = Path(shutil.copy(folder / "clips/clip03.npy", tmp_path))
-    with pytest.raises(FormatError, match=r"no data set has files of this name[^!]*--layout"):
+    with pytest.raises(FormatError, match=r"no data set has files of this kind[^!]*--layout"):
         show(clip, tmp_path / "alone")
     (described,) = show(folder / "clips/clip03.npy", tmp_path / "described")
     (alone,) = show(clip, tmp_path / "alone", layout=str(folder / "layout.toml"))
@@ -222,7 +224,7 @@ def test_what_cannot_be_drawn_is_said(road: Road, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=f"no clip 'mine'[^!]*{road.raw_file(1, 1).stem}"):
         show(road.store, tmp_path, sample="mine")
     (tmp_path / "notes.txt").write_text("3")
-    with pytest.raises(FormatError, match="no data set has files of this name"):
+    with pytest.raises(FormatError, match="no data set has files of this kind"):
         show(tmp_path / "notes.txt")
     with pytest.raises(PlaceError, match="folder cannot be made"):
         show(road.store, tmp_path / "notes.txt")

@@ -93,6 +93,21 @@ def test_evaluation_gives_the_scores_of_the_last_epoch(undisturbed: Path) -> Non
     assert again.sample == kept.sample
 
 
+@pytest.mark.parametrize(
+    ("setting", "other", "named"), [("frames: 8", "frames: 16", "sampling"), ("stream: joint", "stream: bone", "stream")]
+)
+def test_settings_that_changed_are_not_taken_for_those_of_the_weights(
+    undisturbed: Path, tmp_path: Path, setting: str, other: str, named: str
+) -> None:
+    run = Path(shutil.copytree(undisturbed, tmp_path / "run"))
+    settings = (run / "experiment.yaml").read_text()
+    assert setting in settings
+    (run / "experiment.yaml").write_text(settings.replace(setting, other))
+    for use in (evaluate, show):
+        with pytest.raises(RunError, match=rf"{named} changed since these weights were trained(.|\n)*put it back"):
+            use(run)
+
+
 def test_clips_that_a_run_was_trained_on_are_no_test(undisturbed: Path, tmp_path: Path) -> None:
     """As where the split is another one now."""
     run = tmp_path / "run"

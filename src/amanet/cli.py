@@ -1,5 +1,6 @@
 """The command ``amanet``: one verb, one function of the library; nothing is imported before it is needed."""
 
+import io
 import logging
 import os
 import sys
@@ -37,6 +38,8 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; 0 when it went well, 2 after an error that the user can mend, 130 when interrupted, 141 when nobody reads on."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if verb in ("-h", "--help"):
         return _run(verb, lambda: print(overview()))
@@ -53,7 +56,7 @@ def _run(verb: str, work: Callable[[], object]) -> int:
     try:
         with termination_interrupts(), _remarks():
             work()
-        sys.stdout.flush()
+        print(end="", flush=True)  # where there is no standard output, to nobody
     except KeyboardInterrupt:
         print(f"amanet {verb}: interrupted", file=sys.stderr)
         return 130

@@ -12,7 +12,7 @@ from amanet.errors import RunError
 from amanet.experiment import EXPERIMENT_FILE, read_experiment
 from amanet.metrics import Scores, scores_file
 from amanet.scoring import score_clips, score_source
-from amanet.trained import check_store, check_unseen, load_trained, open_store
+from amanet.trained import check_experiment, check_store, check_unseen, load_trained, open_store
 
 
 def evaluate(
@@ -41,6 +41,7 @@ def evaluate(
     experiment = read_experiment(run / EXPERIMENT_FILE)
     fabric = open_devices(accelerator, experiment.precision)
     network, card = load_trained(run)
+    check_experiment(card, experiment, run)
     clips = ClipStore.open(store) if store else open_store(experiment, run)
     check_store(card, clips, run)
     rows = split_rows(clips, get_benchmark(experiment.benchmark), experiment.validation_performers)

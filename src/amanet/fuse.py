@@ -80,8 +80,11 @@ def _scores(names: list[str], runs: Sequence[Path], part: Part, accelerator: Acc
     """The scores of every run on a part, computed where a run has none yet."""
     found: dict[str, Scores] = {}
     for name, run in zip(names, runs, strict=True):
-        path = scores_file(run, part)
+        path, stream = scores_file(run, part), read_experiment(run / EXPERIMENT_FILE).stream
         found[name] = Scores.read(path) if path.is_file() else evaluate(run, part, accelerator=accelerator)
+        if (scored := found[name].source["stream"]) != stream:
+            problem = f"these scores are of another stream than {EXPERIMENT_FILE} says"
+            raise RunError(problem, where=path, expected=stream, got=scored, cure="put the stream back as it was, or train a new run")
     return found
 
 

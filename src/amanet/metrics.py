@@ -106,9 +106,16 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise RunError(f"the metrics of the run cannot be read: {error}", where=path) from error
-    if not records or not all(isinstance(each, dict) and {"epoch", "part", "loss", "top1"} <= each.keys() for each in records):
+    if not records or not all(map(_is_of_an_epoch, records)):
         raise RunError("these are not the metrics of a run", where=path, expected="epoch, part, loss and top1 in each line")
     return records
+
+
+def _is_of_an_epoch(record: object) -> bool:
+    kinds = {"epoch": int, "part": str, "loss": int | float, "top1": int | float}
+    if not isinstance(record, dict) or not all(isinstance(record.get(name), kind) for name, kind in kinds.items()):
+        return False
+    return isinstance(record.get("learning_rate", 0.0), int | float)
 
 
 def _check_columns(table: pa.Table, class_names: tuple[str, ...], source: dict[str, str]) -> None:

@@ -16,8 +16,10 @@ from rich.progress import track
 from amanet.data.archive import read_file
 from amanet.data.benchmark import Dataset
 from amanet.data.normalise import get_recipe
-from amanet.data.own.dataset import OwnDataset
-from amanet.errors import AmanetError, ExperimentError, FormatError, PlaceError, TrainingError
+from amanet.data.own.clip_file import SUFFIXES as OWN_SUFFIXES
+from amanet.data.own.clip_file import read_own_clip
+from amanet.data.own.dataset import OwnDataset, own_files_in
+from amanet.errors import AmanetError, EmptyClipError, ExperimentError, FormatError, PlaceError, TrainingError
 from amanet.model import Network
 from amanet.places import make_folder, write_file
 from amanet.skeleton import SkeletonClip
@@ -51,7 +53,8 @@ def predict(
 
     Args:
         run: folder of a finished training, or its weights file.
-        clips: raw files in the format of the run's data set, or folders of them; of a data set of one's own, any of .npy, .csv and .jsonl.
+        clips: raw files in the format of the run's data set, whatever they are called, or .npy, .csv and .jsonl clips of its skeleton
+            (docs/data.md); or folders of either. Of several, those that show nobody are named and passed over.
         top: classes to name.
         out: file to write the predictions into, .csv or .json: a row a clip and class, with its path, rank (from 1), class and probability.
         on_error: at a file that cannot be read, stop and show it, or skip it, say so, and go on.
@@ -82,17 +85,21 @@ def predict(
 
 
 def read_clip(path: Path, card: NetworkCard) -> SkeletonClip:
-    """A raw file of the kind that the network was trained on, as it is."""
-    return card.source.read(read_file(path), path, get_recipe(card.normalisation).tracks)
+    """A raw file of the kind that the network was trained on, or a clip of its skeleton in a form of one's own, as it is."""
+    content = read_file(path)
+    if isinstance(card.source, Dataset) and path.suffix not in OWN_SUFFIXES:
+        return card.source.read_unnamed(content, path, get_recipe(card.normalisation).tracks)
+    return read_own_clip(content, path, card.layout, card.max_bodies)
 
 
 def _files_at(path: Path, source: Dataset | OwnDataset) -> list[Path]:
-    """The file itself, or those of the data set in a folder, sorted."""
+    """The file itself, or those of the data set in a folder, or else clips of one's own in it, sorted."""
     if not path.is_dir():
         return [path]
-    files = source.files_in(path)
+    files = source.files_in(path) or own_files_in(path)
     if not files:
-        expected = f"names like {source.file_example()}"
+        kinds = (source.suffix, *OWN_SUFFIXES) if isinstance(source, Dataset) else OWN_SUFFIXES
+        expected = ", ".join(f"*{suffix}" for suffix in kinds)
         raise FormatError(f"there is no file of {source.name} in this folder", where=path, expected=expected, cure="name another folder")
     return files
 
@@ -106,7 +113,7 @@ def _predict_all(paths: Sequence[Path], network: Network, card: NetworkCard, top
             found.append(_predict_one(path, network, card, top))
         except AmanetError as error:
             error.where = error.where or str(path)
-            if not skip:
+            if not (skip or (isinstance(error, EmptyClipError) and len(paths) > 1)):
                 if len(paths) > 1:
                     error.cure = f"{error.cure or 'repair the file'}, or skip such files: --on_error skip"
                 raise
@@ -132,7 +139,8 @@ def _predict_one(path: Path, network: Network, card: NetworkCard, top: int) -> P
 def _table(found: Sequence[Prediction], suffix: str) -> bytes:
     """The predictions as a table or a list of objects, probabilities to six decimals.
 
-    A table begins with the mark by which spreadsheets know UTF-8, which readers of tables skip.
+    A table begins with the mark by which spreadsheets know UTF-8, which readers of tables skip. Of a path that is no UTF-8 the bytes that
+    are none are escaped.
     """
     rows = [
         (str(each.path), rank, name, round(probability, 6))
@@ -140,9 +148,10 @@ def _table(found: Sequence[Prediction], suffix: str) -> bytes:
         for rank, (name, probability) in enumerate(zip(each.class_names, each.probabilities, strict=True), 1)
     ]
     if suffix == ".json":
-        return f"{json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows], indent=1, ensure_ascii=False)}\n".encode()
+        objects = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        return f"{json.dumps(objects, indent=1, ensure_ascii=False)}\n".encode(errors="backslashreplace")
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
     table.writerows(rows)
-    return text.getvalue().encode("utf-8-sig")
+    return text.getvalue().encode("utf-8-sig", errors="backslashreplace")

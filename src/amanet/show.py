@@ -12,11 +12,11 @@ from jaxtyping import Float
 
 from amanet.data.archive import read_file
 from amanet.data.benchmark import Dataset
-from amanet.data.dataset import fit_clip, held_out_part, split_rows
+from amanet.data.dataset import fit_clip
 from amanet.data.normalise import align
 from amanet.data.own.clip_file import SUFFIXES, read_own_clip
 from amanet.data.own.description import DESCRIPTION_FILE, MOST_BODIES, read_description
-from amanet.data.published import DATASETS, get_benchmark
+from amanet.data.published import DATASETS
 from amanet.data.store import ClipStore
 from amanet.errors import FormatError, RunError
 from amanet.experiment import EXPERIMENT_FILE, Experiment, read_experiment
@@ -38,7 +38,7 @@ from amanet.places import make_folder
 from amanet.skeleton import ClipBatch, SkeletonClip, SkeletonLayout, load_layout, stream_layout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, with_self_loops
 from amanet.skeleton.stream import barycentres
-from amanet.trained import check_store, load_trained, open_store
+from amanet.trained import check_experiment, check_store, load_trained, open_store
 
 FIGURE_8 = {"(b) learned, α = 0": 0.0, "(c) α = 0.4": 0.4, "(d) α = 0.8": 0.8, "(e) α = 1.5": 1.5}
 """Weights of the bones in the panels of Fig. 8: 0, 0.8 and 1.5 as its caption says, and one between; panel (a) is the bones alone."""
@@ -112,8 +112,9 @@ class _Run:
     def open(cls, path: Path) -> "_Run":
         experiment = read_experiment(path / EXPERIMENT_FILE)
         network, card = load_trained(path)
+        check_experiment(card, experiment, path)
         store = open_store(experiment, path)
-        part = held_out_part(split_rows(store, get_benchmark(experiment.benchmark), experiment.validation_performers))
+        part = "validation" if scores_file(path, "validation").is_file() else "test"
         scores = Scores.read(scores_file(path, part))
         check_store(card, store, path)
         return cls(path, experiment, network, part, scores, store)
@@ -296,10 +297,19 @@ def _show_own(path: Path, layout: SkeletonLayout, out: Path) -> Path:
 
 
 def _read_raw(path: Path) -> tuple[SkeletonClip, Dataset]:
-    """A raw file by the first data set that knows names like its own."""
-    for dataset in DATASETS.values():
-        if path.name.endswith(dataset.suffix) and dataset.holds(dataset.sample_of(path)):
+    """A raw file by the first data set that knows names like its own, or else by the first that can read it."""
+    of_its_kind = [dataset for dataset in DATASETS.values() if path.name.endswith(dataset.suffix)]
+    for dataset in of_its_kind:
+        if dataset.holds(dataset.sample_of(path)):
             return dataset.read(read_file(path), path, "body-id"), dataset
-    known = ", ".join(dict.fromkeys(dataset.file_example() for dataset in DATASETS.values()))
+    refused: FormatError | None = None
+    for dataset in of_its_kind:
+        try:
+            return dataset.read_unnamed(read_file(path), path, "body-id"), dataset
+        except FormatError as error:
+            refused = refused or error
+    if refused is not None:
+        raise refused
+    known = ", ".join(dict.fromkeys(f"*{dataset.suffix}" for dataset in DATASETS.values()))
     cure = "say which skeleton this clip of your own is of: --layout ntu25, or a .toml file" if path.suffix in SUFFIXES else None
-    raise FormatError("no data set has files of this name", where=path, expected=f"a name like one of {known}", cure=cure)
+    raise FormatError("no data set has files of this kind", where=path, expected=known, cure=cure)

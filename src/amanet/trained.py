@@ -120,6 +120,18 @@ def check_unseen(run: Path, samples: Sequence[str]) -> None:
         )
 
 
+def check_experiment(card: NetworkCard, experiment: Experiment, run: Path) -> None:
+    """Refuse to take for the weights' own settings what was changed since they were trained.
+
+    Raises:
+        RunError: the stream, the network or the sampling differs.
+    """
+    changed = [name for name in ("stream", "network", "sampling") if getattr(card, name) != getattr(experiment, name)]
+    if changed:
+        problem = f"{', '.join(changed)} changed since these weights were trained"
+        raise RunError(problem, where=run / EXPERIMENT_FILE, cure="put it back as it was, or train a new run")
+
+
 def open_store(experiment: Experiment, run: Path) -> ClipStore:
     """The store that a run was trained on.
 

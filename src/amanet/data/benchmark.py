@@ -131,9 +131,9 @@ class Dataset:
         return sample_name(path.absolute(), self.suffix, self.folders)
 
     def files_in(self, folder: Path) -> list[Path]:
-        """Its files in a folder and its subfolders, sorted; hidden ones, and those of other names, are left out."""
+        """The files of its kind in a folder and its subfolders, sorted, whatever they are called; hidden ones and lists of labels not."""
         files = (path for path in folder.rglob(f"*{self.suffix}") if path.is_file() and not path.name.startswith("."))
-        return sorted(path for path in files if self.holds(self.sample_of(path)))
+        return sorted(path for path in files if not (self.label_list and self.label_list.fullmatch(path.name)))
 
     def file_example(self) -> str:
         """A file with the name that it should have."""
@@ -147,18 +147,25 @@ class Dataset:
             FormatError: the name or the content is not of this data set's format, or they name different classes; the message names the
                 file and the line.
         """
-        if not Path(path).name.endswith(self.suffix):
-            raise FormatError(f"this is no file of {self.name}", where=path, expected=f"a name that ends in {self.suffix}")
-        sample = self.sample_of(Path(path))
         try:
-            named = self.parse(sample).label
+            named = self.parse(self.sample_of(Path(path))).label
         except FormatError as error:
             error.where = str(path)
             raise
-        clip = self.reader(content, path, tracks)
+        clip = self.read_unnamed(content, path, tracks)
         if named is not None and clip.label not in (None, named):
             raise FormatError("the file's label is not that of its name", where=path, expected=f"label {named}", got=f"label {clip.label}")
-        return replace(clip, sample=sample, label=clip.label if named is None else named)
+        return replace(clip, label=clip.label if named is None else named)
+
+    def read_unnamed(self, content: bytes, path: Path | str, tracks: Tracks) -> SkeletonClip:
+        """The clip in the content of one file of this kind, whatever it is called, as of a recording of one's own.
+
+        Raises:
+            FormatError: the name ends otherwise, or the content is not of this data set's format.
+        """
+        if not Path(path).name.endswith(self.suffix):
+            raise FormatError(f"this is no file of {self.name}", where=path, expected=f"a name that ends in {self.suffix}")
+        return replace(self.reader(content, path, tracks), sample=self.sample_of(Path(path)))
 
 
 @dataclass(frozen=True)

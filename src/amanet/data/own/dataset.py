@@ -49,13 +49,8 @@ class OwnDataset:
         return replace(self, labels={sample: self.labels[sample] for sample in samples})
 
     def files_in(self, folder: Path) -> list[Path]:
-        """The files of clips in a folder, sorted, or in its ``clips/`` where it describes a data set; hidden ones are left out."""
-        place = folder / CLIPS_FOLDER if (folder / DESCRIPTION_FILE).is_file() else folder
-        return sorted(path for path in place.glob("*") if path.suffix in SUFFIXES and path.is_file() and not path.name.startswith("."))
-
-    def file_example(self) -> str:
-        """What its files are called."""
-        return ", ".join(f"CLIP{suffix}" for suffix in SUFFIXES)
+        """The files of clips in a folder, as :func:`own_files_in`."""
+        return own_files_in(folder)
 
     def read(self, content: bytes, path: Path | str, tracks: Tracks) -> SkeletonClip:
         """The clip in the content of one file, with its label if there is one. Bodies are always told apart by their ids.
@@ -65,6 +60,12 @@ class OwnDataset:
         """
         clip = read_own_clip(content, path, self.skeleton, self.max_bodies)
         return replace(clip, label=self.parse(clip.sample).label if clip.sample in self.labels else None)
+
+
+def own_files_in(folder: Path) -> list[Path]:
+    """The files of clips in a folder, sorted, or in its ``clips/`` where it describes a data set; hidden ones are left out."""
+    place = folder / CLIPS_FOLDER if (folder / DESCRIPTION_FILE).is_file() else folder
+    return sorted(path for path in place.glob("*") if path.suffix in SUFFIXES and path.is_file() and not path.name.startswith("."))
 
 
 @dataclass(frozen=True)
