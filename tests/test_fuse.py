@@ -45,6 +45,8 @@ def test_fused_scores_are_the_mean_of_probabilities(runs: list[Path], tmp_path: 
     assert summary["top1_to_top5"]["joint + bone-fused"][0] == pytest.approx(top1)
     assert f"{100 * top1:6.2f}" in printed
     assert (out / "streams.png").stat().st_size > 1000
+    assert (out / "confusion_test.png").stat().st_size > 1000
+    assert (out / "classes-test.csv").is_file()
 
 
 def test_the_scores_of_a_run_are_never_written_over(runs: list[Path]) -> None:

@@ -1,5 +1,6 @@
 """Accuracies against loops over single clips, and score files that come back as they were or are refused."""
 
+import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amanet.errors import PlaceError, RunError
-from amanet.metrics import Scores, accuracy, confusion, top_k
+from amanet.metrics import Scores, accuracy, confusion, top_k, write_scores
 
 SOURCE = {"benchmark": "ntu60-xsub", "part": "test", "stream": "bone", "layout": "ntu25"}
 
@@ -61,6 +62,21 @@ def test_accuracies_by_hand() -> None:
     assert found.per_class == pytest.approx((2 / 3 + 0) / 2)
     assert top_k(scores, 2) == 0.75
     assert confusion(scores).tolist() == [[2, 1, 0], [0, 0, 0], [1, 0, 0]]
+
+
+def test_what_scores_say_of_each_class_is_a_table(tmp_path: Path) -> None:
+    """Three clips of the first class, one of them taken for the second, which has none; one of the third, taken for the first."""
+    scores = scores_by_hand([0, 0, 0, 2], [[9, 1, 0, 0], [9, 1, 0, 0], [1, 9, 0, 0], [9, 0, 1, 0]])
+    scores = replace(scores, class_names=("a, b", "é", "c", "never"))
+    write_scores(scores, tmp_path, "test")
+    assert Scores.read(tmp_path / "scores-test.parquet").sample == scores.sample
+    rows = list(csv.reader((tmp_path / "classes-test.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert rows[0] == ["class", "clips", "right", "recall", "precision", "most_taken_for", "times"]
+    assert rows[1:] == [
+        ["a, b", "3", "2", "0.6667", "0.6667", "é", "1"],
+        ["é", "0", "0", "", "0.0000", "", ""],
+        ["c", "1", "0", "0.0000", "", "a, b", "1"],
+    ]
 
 
 def test_five_highest_of_fewer_classes_are_all() -> None:

@@ -10,7 +10,7 @@ from amanet.data.store import ClipStore
 from amanet.devices import Accelerator, open_devices
 from amanet.errors import RunError
 from amanet.experiment import EXPERIMENT_FILE, read_experiment
-from amanet.metrics import Scores, scores_file
+from amanet.metrics import Scores, write_scores
 from amanet.scoring import score_clips, score_source
 from amanet.trained import check_experiment, check_store, check_unseen, load_trained, open_store
 
@@ -24,6 +24,8 @@ def evaluate(
     batch_size: int = 32,
 ) -> Scores:
     """Score a part of the benchmark with the run's last weights, and keep the scores in ``RUN/scores-PART.parquet``.
+
+    What they say of each class goes into ``RUN/classes-PART.csv``.
 
     Args:
         run: folder of a finished training.
@@ -55,5 +57,5 @@ def evaluate(
     loader = make_loader(dataset, batch_size=batch_size, seed=experiment.seed, epoch=0, shuffle=False)
     source = score_source(experiment, card, part)
     scores = score_clips(fabric, fabric.setup_module(network), loader, card.class_names, source, dataset.samples)
-    scores.write(scores_file(run, part))
+    write_scores(scores, run, part)
     return scores

@@ -15,8 +15,8 @@ from amanet.errors import RunError
 from amanet.evaluate import evaluate
 from amanet.experiment import EXPERIMENT_FILE, read_experiment
 from amanet.fusion import Fusion, join, search_weights
-from amanet.metrics import Scores, accuracy, scores_file
-from amanet.pictures import save_figure, stream_bars
+from amanet.metrics import Scores, accuracy, occurring, scores_file, write_scores
+from amanet.pictures import confusion_matrix, save_figure, stream_bars
 from amanet.places import make_folder, write_file
 
 FUSION_FILE = "fusion.json"
@@ -32,8 +32,9 @@ def fuse(
 ) -> Fusion:
     """Join the scores of runs by sample name: the weighted sum of their probabilities.
 
-    A run that was not scored on the part yet is evaluated first. Leaves in ``out`` the fused scores (``scores-PART.parquet``), weights and
-    accuracies (``fusion.json``), every clip that fusion repaired or broke (``changed.csv``) and a picture (``streams.png``).
+    A run that was not scored on the part yet is evaluated first. Leaves in ``out`` the fused scores (``scores-PART.parquet``), what they
+    say of each class (``classes-PART.csv``), weights and accuracies (``fusion.json``), every clip that fusion repaired or broke
+    (``changed.csv``) and two pictures (``streams.png``, ``confusion_PART.png``).
 
     Args:
         out: folder to write.
@@ -56,11 +57,12 @@ def fuse(
         chosen = None if weights == "equal" else weights
     found = join(_scores(names, runs, part, accelerator), chosen)
     make_folder(out)
-    found.fused.write(scores_file(out, part))
+    write_scores(found.fused, out, part)
     write_file(out / "changed.csv", _changes(found).encode())
     write_file(out / FUSION_FILE, json.dumps(_summary(found, runs, weights, part), indent=2).encode())
     title = f"{found.fused.source['benchmark']}, {len(found.fused.sample):,} {part} clips"
     save_figure(stream_bars(found.table(), title=title), out / "streams.png")
+    save_figure(confusion_matrix(*occurring(found.fused), title=title), out / f"confusion_{part}.png")
     return found
 
 

@@ -1,6 +1,8 @@
 """How well scores name the classes: accuracies, confusion, and the files of scores and metrics that runs leave behind."""
 
+import csv
 import hashlib
+import io
 import json
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +21,7 @@ from amanet.errors import RunError
 from amanet.places import write_file
 
 METRICS_FILE = "metrics.jsonl"
+CLASS_COLUMNS = ("class", "clips", "right", "recall", "precision", "most_taken_for", "times")
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,16 @@ class Scores:
 def scores_file(run: Path, part: str) -> Path:
     """Where a run keeps its scores on a part."""
     return run / f"scores-{part}.parquet"
+
+
+def write_scores(scores: Scores, run: Path, part: str) -> None:
+    """The scores of a part into a run's folder; before them what they say of each class, ``classes-PART.csv``.
+
+    Raises:
+        PlaceError: the disk is full or the folder cannot be written.
+    """
+    write_file(run / f"classes-{part}.csv", class_table(scores).encode("utf-8-sig"))  # spreadsheets know UTF-8 by its mark
+    scores.write(scores_file(run, part))
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
@@ -172,3 +185,28 @@ def confusion(scores: Scores) -> Int64[np.ndarray, "true_class named_class"]:
     """How often clips of a class (row) were named a class (column)."""
     logits, label = torch.from_numpy(scores.logits), torch.from_numpy(scores.label)
     return multiclass_confusion_matrix(logits, label, scores.logits.shape[1]).numpy().astype(np.int64)
+
+
+def occurring(scores: Scores) -> tuple[Int64[np.ndarray, "true_class named_class"], list[str]]:
+    """The :func:`confusion` and the names of the classes that occur as truth or as answer."""
+    counts = confusion(scores)
+    rows = np.flatnonzero(counts.sum(0) + counts.sum(1))
+    return counts[np.ix_(rows, rows)], [scores.class_names[row] for row in rows]
+
+
+def class_table(scores: Scores) -> str:
+    """A row of :data:`CLASS_COLUMNS` for each class that occurs as truth or as answer, with a comma between columns.
+
+    Of a class: how many clips it has, how many of them were named rightly and which part that is; which part of the clips that were named
+    so are so; and which other class its clips were taken for most often, and how often. What there is none of is empty.
+    """
+    counts, names = occurring(scores)
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(CLASS_COLUMNS)
+    for each, name in enumerate(names):
+        clips, named, right = counts[each].sum(), counts[:, each].sum(), counts[each, each]
+        wrong = np.where(np.arange(len(names)) == each, 0, counts[each])
+        mistake = (names[wrong.argmax()], wrong.max()) if wrong.any() else ("", "")
+        table.writerow([name, clips, right, *(f"{right / whole:.4f}" if whole else "" for whole in (clips, named)), *mistake])
+    return text.getvalue()

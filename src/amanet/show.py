@@ -20,7 +20,7 @@ from amanet.data.published import DATASETS
 from amanet.data.store import ClipStore
 from amanet.errors import FormatError, RunError
 from amanet.experiment import EXPERIMENT_FILE, Experiment, read_experiment
-from amanet.metrics import Scores, confusion, read_metrics, scores_file
+from amanet.metrics import Scores, occurring, read_metrics, scores_file
 from amanet.model import DP, Network
 from amanet.pictures import (
     View,
@@ -127,7 +127,7 @@ def _show_run(run: _Run, out: Path, sample: str | None) -> list[Path]:
     title = f"{experiment.benchmark}, {len(scores.sample):,} held-out clips"
     figures = {
         "learning_curves": learning_curves(_epochs(run.path), title=f"{experiment.benchmark}, {experiment.stream} stream"),
-        f"confusion_{run.part}": confusion_matrix(*_occurring(scores), title=title),
+        f"confusion_{run.part}": confusion_matrix(*occurring(scores), title=title),
         **_clip_figures(clip, run.network, experiment, store),
     }
     paths = [out / f"{name}.png" for name in figures]
@@ -239,13 +239,6 @@ def _epochs(run: Path) -> list[dict[str, float]]:
         if "learning_rate" in record:
             row["learning_rate"] = record["learning_rate"]
     return [epochs[epoch] for epoch in sorted(epochs)]
-
-
-def _occurring(scores: Scores) -> tuple[np.ndarray, list[str]]:
-    """The confusion counts and names of the classes that occur as truth or answer."""
-    counts = confusion(scores)
-    occurs = np.flatnonzero(counts.sum(0) + counts.sum(1))
-    return counts[np.ix_(occurs, occurs)], [scores.class_names[index] for index in occurs]
 
 
 def _surest(scores: Scores) -> str:

@@ -30,7 +30,7 @@ from amanet.events import EventLog
 from amanet.experiment import EXPERIMENT_FILE, Experiment, Machine, Recipe, read_experiment, write_experiment
 from amanet.interrupt import StopRequest
 from amanet.lock import alone
-from amanet.metrics import METRICS_FILE, Accuracy, Scores, accuracy, read_metrics, scores_file
+from amanet.metrics import METRICS_FILE, Accuracy, Scores, accuracy, read_metrics, scores_file, write_scores
 from amanet.model import Network, synchronise_statistics
 from amanet.places import in_shell, make_folder, write_file
 from amanet.progress import TrainingDisplay
@@ -175,7 +175,7 @@ class _Training:
             write_experiment(self.experiment, self.run / EXPERIMENT_FILE)
         if self.place.steps == 0:
             write_trained_on(self.run, self.datasets["train"].samples)
-        for old in (self.run / WEIGHTS_FILE, *self.run.glob("scores-*.parquet")):
+        for old in (self.run / WEIGHTS_FILE, *self.run.glob("scores-*.parquet"), *self.run.glob("classes-*.csv")):
             old.unlink(missing_ok=True)
 
     # -- one epoch ------------------------------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ class _Training:
         scores = self.scores or self._score(self.held_out)
         if self.fabric.global_rank == 0:
             save_trained(self._bare_network(), self.card, self.run)
-            scores.write(scores_file(self.run, self.held_out))
+            write_scores(scores, self.run, self.held_out)
         self.fabric.barrier()
         return accuracy(scores)
 
