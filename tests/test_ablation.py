@@ -79,6 +79,8 @@ def test_the_papers_numbers_bear_out_its_claims(name: str, benchmark: str) -> No
         ("- a", "no table"),
         ("title: t\nrows: []", "rows, each with a name"),
         ("title: t\nrows: [{name: a}, {name: a}]", "rows, each with a name"),
+        ("title: t\nbase: {1: 2}\nrows: [{name: a}]", "1 is no name of a setting"),
+        ("title: t\nrows: [{name: a}, {name: b, settings: {null: 2}}]", "None is no name of a setting"),
         ("title: t\nrows: [{name: a, setings: {stream: bone}}]", "setings"),
         ("title: t\nrows: [{name: a}, {name: b, fuse: [a, c]}]", "not trained in this table"),
         ("title: t\nrows: [{name: a}, {name: b, fuse: [a]}]", "cannot be made"),

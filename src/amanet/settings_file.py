@@ -22,7 +22,7 @@ def read_settings(path: Path, what: str, cure: str | None = None) -> Any:
         cure: what to do if it cannot be read.
 
     Raises:
-        ExperimentError: the file cannot be read, is no YAML, or stands for too much.
+        ExperimentError: the file cannot be read, is no YAML, stands for too much, or has a name that is no text.
     """
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -34,11 +34,17 @@ def read_settings(path: Path, what: str, cure: str | None = None) -> Any:
 
 
 def _written_out(value: Any, known: dict[int, int]) -> int:
-    """Values in a value, each as often as it stands for a part; ``known`` keeps those of parts that were counted."""
+    """Values in a value, each as often as it stands for a part; ``known`` keeps those of parts that were counted.
+
+    Raises:
+        ValueError: a value is told by something else than a name.
+    """
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:
         known[id(value)] = MOST_VALUES + 1  # for a part that holds itself
+        if isinstance(value, dict) and (nameless := [name for name in value if not isinstance(name, str)]):
+            raise ValueError(f"{nameless[0]!r} is no name of a setting")
         members = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_written_out(member, known) for member in members)
     return known[id(value)]
