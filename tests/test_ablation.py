@@ -79,6 +79,7 @@ def test_the_papers_numbers_bear_out_its_claims(name: str, benchmark: str) -> No
         ("- a", "no table"),
         ("title: t\nrows: []", "rows, each with a name"),
         ("title: t\nrows: [{name: a}, {name: a}]", "rows, each with a name"),
+        ("title: t\nrows: [{name: a, hidden: true}]", "all of these are hidden"),
         ("title: t\nbase: {1: 2}\nrows: [{name: a}]", "1 is no name of a setting"),
         ("title: t\nrows: [{name: a}, {name: b, settings: {null: 2}}]", "None is no name of a setting"),
         ("title: t\nrows: [{name: a, setings: {stream: bone}}]", "setings"),

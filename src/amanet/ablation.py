@@ -92,6 +92,9 @@ class Table:
         names = [row.name for row in self.rows]
         if not names or len(set(names)) < len(names):
             raise ExperimentError("a table has rows, each with a name of its own", got=", ".join(names) or "none")
+        shown = [row.name for row in self.rows if not row.hidden]
+        if not shown:
+            raise ExperimentError("a table shows rows, and all of these are hidden", expected="a row without hidden: true", got=names)
         if self.paper is None and any(row.paper is not None for row in self.rows):
             raise ExperimentError("rows have a paper's numbers, and the table does not say what they are of", expected="paper: ...")
         trained = {row.name for row in self.rows if not row.fuse}
@@ -105,7 +108,6 @@ class Table:
             value = {**self.base, **row.settings}.get(self.sweep or "")
             if self.sweep is not None and not isinstance(value, int | float):
                 raise ExperimentError(f"row {row.name!r} has no place in the sweep", expected=f"a number for {self.sweep}", got=value)
-        shown = [row.name for row in self.rows if not row.hidden]
         others = self.elsewhere.values()
         for claim in (*self.claims, *(claim for other in others for claim in other.claims)):
             if len(set(claim)) < len(claim) or not set(claim) <= set(shown):
