@@ -130,6 +130,16 @@ def test_tables_of_one_seed_come_before_the_next_seed(store: ClipStore, tmp_path
     assert {each.stream for each in order[:6]} == {"joint", "bone", "joint-fused", "bone-fused"}, "the four streams come first"
 
 
+def test_runs_find_their_clips_from_anywhere(store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store named from the folder where the command was given is named whole in the runs."""
+    wanted: list[Experiment] = []
+    monkeypatch.setattr("amanet.ablate.train_all", lambda runs, machine, jobs: wanted.extend(runs.values()) or {})
+    monkeypatch.chdir(store.path.parent)
+    ablate("table9", tmp_path, replace(tiny_experiment(store), store=Path(store.path.name)), ON_CPU, seeds=(0,))
+    assert {each.store for each in wanted} == {store.path}
+    assert TableResult.read(tmp_path / "table9.json").example.store == store.path
+
+
 def test_folds_are_averaged(tmp_path: Path) -> None:
     samples = [f"S001C00{camera}P00{performer}R001A00{action}" for camera in (1, 2) for performer in (1, 3) for action in (1, 2, 3)]
     store = write_store(tmp_path / "store", [fabricate_clip(sample, frames=6) for sample in sorted(samples)])
