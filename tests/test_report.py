@@ -178,6 +178,18 @@ def test_tables_of_other_trainings_are_not_compared(tmp_path: Path) -> None:
     assert len({path.name for path in written}) == len(written) == 5
 
 
+def test_a_number_that_tells_sections_apart_is_no_others_name(tmp_path: Path) -> None:
+    """A folder with two recipes, and one that is called as the second of them would be."""
+    other = fabricate_result("table8")
+    other = replace(other, example=replace(other.example, recipe=replace(other.example.recipe, epochs=9)))
+    folders = [write_result(fabricate_result("table8"), tmp_path / f"ntu60-xsub{end}") for end in ("-x", "-x-2")]
+    write_result(replace(other, table=replace(other.table, name="mine")), folders[0])
+    page, *pictures = report(tmp_path / "results.md", folders)
+    names = ["ntu60-xsub-x", "ntu60-xsub-x-3", "ntu60-xsub-x-2"]
+    assert [row[0] for row in rows_of(page, "## What was trained")] == names
+    assert len(set(pictures)) == len(pictures) == 4
+
+
 def test_a_table_of_ones_own_comes_last_and_needs_no_claims(tmp_path: Path) -> None:
     table = Table("a-table", "Mine", (Row("a"), Row("b")))
     write_result(table_result(table, [row_result("a", {0: 80.0}), row_result("b", {})]), tmp_path)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -134,7 +134,8 @@ def _sections(ablations: Sequence[Path]) -> list[_Section]:
     names = _tell_apart(
         [name if data.count(name) == 1 else _in_folder(name, folder) for name, (folder, _) in zip(data, alike, strict=True)]
     )
-    return [_Section(name + _folds(results[0]), name, results) for name, (_, results) in zip(names, alike, strict=True)]
+    titles = _tell_apart([name + _folds(results[0]) for name, (_, results) in zip(names, alike, strict=True)])
+    return [_Section(title, name, results) for title, name, (_, results) in zip(titles, names, alike, strict=True)]
 
 
 def _data(result: TableResult) -> str:
@@ -157,8 +158,12 @@ def _in_folder(data: str, folder: Path) -> str:
 
 
 def _tell_apart(names: Sequence[str]) -> list[str]:
-    """Names that come again are numbered."""
-    return [f"{name}-{again}" if (again := names[: index + 1].count(name)) > 1 else name for index, name in enumerate(names)]
+    """Names that come again are numbered, past the names of others."""
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name}-{number}" for number in count(2))
+        found.append(name if name not in found else next(each for each in numbered if each not in {*names, *found}))
+    return found
 
 
 def _read(folder: Path) -> list[TableResult]:
@@ -231,9 +236,9 @@ def _differences(sections: Sequence[_Section]) -> list[Difference]:
     """The claims as rows of their picture."""
     found: list[Difference] = []
     titles = {result.table.name: result.table.title for section in sections for result in section.results}
-    by_section = {section.title: {(each.table, each.better, each.worse): each for each in section.claims()} for section in sections}
+    by_section = [{(each.table, each.better, each.worse): each for each in section.claims()} for section in sections]
     for key in _claim_keys(sections):
-        claims = {title: claims[key] for title, claims in by_section.items() if key in claims}
+        claims = {section.title: claims[key] for section, claims in zip(sections, by_section, strict=True) if key in claims}
         here = {title: (claim.mean, claim.half_width) for title, claim in claims.items() if claim.mean is not None}
         paper = next(iter(claims.values())).paper
         found.append(Difference(titles[key[0]], key[1], key[2], paper, here))
