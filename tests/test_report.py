@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -125,6 +126,14 @@ def test_every_picture_is_written_and_shown(written: list[Path]) -> None:
         "sbu-table8-streams.png",
     }
     assert all(path.stat().st_size > 1000 for path in pictures)
+
+
+def test_pictures_of_a_folder_with_any_name_are_shown(tmp_path: Path) -> None:
+    folders = [write_result(fabricate_result("fig7"), tmp_path / name) for name in ("my runs", "run #2 (50%)")]
+    page, *pictures = report(tmp_path / "results.md", folders)
+    shown = re.findall(r"!\[[^]]+\]\(([^()<>#? ]+)\)", page.read_text())
+    assert "images/ntu60-xsub-my%20runs-fig7-sweep.png" in shown
+    assert sorted(unquote(name) for name in shown) == sorted(f"images/{path.name}" for path in pictures)
 
 
 def test_text_by_hand_is_kept(small: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, groupby
 from pathlib import Path
+from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
@@ -104,7 +105,7 @@ class _Section:
                 reach = f"± {noise.half_width(min(counts)):.1f} points (95 % interval, seeds of every row: {min(counts)} or more)"
                 lines += [f"Chance moves the difference of two single networks by {reach}.", ""]
             for name in _pictures(result):
-                lines += [f"![{result.table.title}, {self.title}](images/{self.slug}-{name}.png)", ""]
+                lines += [f"![{result.table.title}, {self.title}](images/{quote(f'{self.slug}-{name}.png')})", ""]
         return lines
 
     def pictures(self) -> dict[str, Figure]:
