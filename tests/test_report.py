@@ -187,6 +187,43 @@ def test_tables_of_other_trainings_are_not_compared(tmp_path: Path) -> None:
     assert len({path.name for path in written}) == len(written) == 5
 
 
+def changed(result: TableResult, **settings: object) -> TableResult:
+    """The result of a table as it comes of another experiment."""
+    return replace(result, example=replace(result.example, **settings))  # type: ignore[arg-type]
+
+
+def setting(result: TableResult, base: dict[str, object], **network: object) -> TableResult:
+    """The result of a table that sets something for all of its rows, and its network in the first."""
+    result = replace(result, table=replace(result.table, base={**result.table.base, **base}))
+    return changed(result, network=replace(result.example.network, **network))  # type: ignore[arg-type]
+
+
+FIG7 = fabricate_result("fig7")
+
+
+@pytest.mark.parametrize(
+    ("other", "sections"),
+    [
+        (FIG7, 1),
+        (setting(FIG7, {}, body_mean="present"), 2),
+        (setting(FIG7, {}, width=12), 2),
+        (changed(FIG7, synchronise_statistics=False), 2),
+        (changed(FIG7, stream="bone"), 2),
+        (changed(FIG7, seed=5), 1),
+        (setting(FIG7, {}, dp="none"), 1),
+        (setting(FIG7, {"network.body_mean": "present"}, body_mean="present"), 1),
+        (setting(FIG7, {"network.width": 12}, width=12), 2),
+        (replace(FIG7, part="validation"), 2),
+    ],
+)
+def test_tables_are_compared_that_differ_in_what_they_are_about(other: TableResult, sections: int, tmp_path: Path) -> None:
+    """What a table itself sets of networks is what it is about; all else is how networks were trained."""
+    for result in (fabricate_result("table9"), other):
+        write_result(result, tmp_path)
+    page, *_ = report(tmp_path / "results.md", [tmp_path])
+    assert len(rows_of(page, "## What was trained")) == sections
+
+
 def test_a_number_that_tells_sections_apart_is_no_others_name(tmp_path: Path) -> None:
     """A folder with two recipes, and one that is called as the second of them would be."""
     other = fabricate_result("table8")

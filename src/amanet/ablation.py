@@ -128,6 +128,10 @@ class Table:
         by_name = {each.name: each for each in self.rows}
         return [by_name[name] for name in row.fuse] or [row]
 
+    def example_settings(self) -> dict[str, Any]:
+        """The settings of the first row that is trained."""
+        return {**self.base, **next(row.settings for row in self.rows if not row.fuse)}
+
     def experiment(self, row: Row, start: Experiment, seed: int, benchmark: str) -> Experiment:
         """The experiment of a trained row, made from one that has everything the table leaves open.
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -193,6 +194,15 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: to_plain(each) for name, each in value.items()}
     return str(value) if isinstance(value, Path) else value
+
+
+def differing(one: dict[str, Any], other: dict[str, Any], parents: str = "") -> Iterator[str]:
+    """Dotted names of the settings in which two plain experiments differ."""
+    for name, value in one.items():
+        if isinstance(value, dict):
+            yield from differing(value, other[name], f"{parents}{name}.")
+        elif value != other[name]:
+            yield parents + name
 
 
 def from_plain(kind: type, plain: Any, where: Path | str) -> Any:

@@ -1,8 +1,8 @@
 """The verb ``report``: the tables of several ablations on one page, what they say about the paper's claims, and their pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import count, groupby
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +13,7 @@ from amanet.claims import Claim, Noise, Verdict, weigh
 from amanet.data.benchmark import OWN, OwnBenchmark
 from amanet.data.published import get_benchmark
 from amanet.errors import RunError
+from amanet.experiment import differing, to_plain
 from amanet.pictures import Difference, difference_chart, save_figure, stream_bars, sweep
 from amanet.places import make_folder, write_file
 
@@ -125,12 +126,8 @@ class _Section:
 
 
 def _sections(ablations: Sequence[Path]) -> list[_Section]:
-    """Every folder's tables, parted where they were trained in other ways."""
-    alike = [
-        (folder, sorted(results, key=_place))
-        for folder in ablations
-        for _, results in groupby(sorted(_read(folder), key=_setup), key=_setup)
-    ]
+    """Every folder's tables, parted where their numbers may not be compared."""
+    alike = [(folder, results) for folder in ablations for results in _alike(_read(folder))]
     data = [_data(results[0]) for _, results in alike]
     names = _tell_apart(
         [name if data.count(name) == 1 else _in_folder(name, folder) for name, (folder, _) in zip(data, alike, strict=True)]
@@ -174,11 +171,29 @@ def _read(folder: Path) -> list[TableResult]:
     return [TableResult.read(path) for path in paths]
 
 
-def _setup(result: TableResult) -> str:
-    """All that tables have in common whose numbers may be compared."""
-    example = result.example
-    shared = (result.benchmarks, result.part, example.store, example.sampling, example.recipe, example.network.width, example.precision)
-    return repr((*shared, example.validation_performers))
+def _alike(results: Sequence[TableResult]) -> list[list[TableResult]]:
+    """Tables in the paper's order, each with the first others whose numbers may all be compared with its own."""
+    found: list[list[TableResult]] = []
+    for result in sorted(results, key=_place):
+        together = next((each for each in found if all(_comparable(result, other) for other in each)), None)
+        if together is None:
+            found.append([result])
+        else:
+            together.append(result)
+    return found
+
+
+def _comparable(one: TableResult, other: TableResult) -> bool:
+    """Whether two tables were trained alike on the same data: they differ only in what they themselves set of streams and networks."""
+    own = {*one.table.example_settings(), *other.table.example_settings()}
+    apart = set(differing(to_plain(one.example), to_plain(other.example))) - {"seed"}
+    studied = {name for name in apart if _is_part(name, ("stream", "network")) and name != "network.width" and _is_part(name, own)}
+    return (one.benchmarks, one.part) == (other.benchmarks, other.part) and apart == studied
+
+
+def _is_part(name: str, of: Collection[str]) -> bool:
+    """Whether the dotted name of a setting is one of these, or lies in one."""
+    return any(f"{name}.".startswith(f"{each}.") for each in of)
 
 
 def _place(result: TableResult) -> tuple[int, str]:
