@@ -187,6 +187,14 @@ def test_tables_of_other_trainings_are_not_compared(tmp_path: Path) -> None:
     assert len({path.name for path in written}) == len(written) == 5
 
 
+def test_all_data_sets_of_the_paper_stand_on_one_page(tmp_path: Path) -> None:
+    benchmarks = ("ntu60-xsub", "ntu60-xview", "ntu120-xsub", "ntu120-xset", "utd-mhad", "nucla", "sbu-fold1")
+    folders = [write_result(fabricate_result("table1", benchmarks=(each,)), tmp_path / each) for each in benchmarks]
+    page, *pictures = report(tmp_path / "results.md", folders)
+    assert [row[0] for row in rows_of(page, "## What was trained")] == list(benchmarks)
+    assert tmp_path / "images/claims.png" in pictures
+
+
 def changed(result: TableResult, **settings: object) -> TableResult:
     """The result of a table as it comes of another experiment."""
     return replace(result, example=replace(result.example, **settings))  # type: ignore[arg-type]
@@ -213,6 +221,7 @@ FIG7 = fabricate_result("fig7")
         (setting(FIG7, {}, dp="none"), 1),
         (setting(FIG7, {"network.body_mean": "present"}, body_mean="present"), 1),
         (setting(FIG7, {"network.width": 12}, width=12), 2),
+        (changed(setting(FIG7, {"recipe.epochs": 9}), recipe=replace(FIG7.example.recipe, epochs=9)), 2),
         (replace(FIG7, part="validation"), 2),
     ],
 )

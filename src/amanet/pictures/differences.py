@@ -1,5 +1,6 @@
 """Many differences at once: what was measured with its interval, and what was expected beside it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from amanet.errors import AmanetError
-from amanet.pictures.style import AMBER, BLUE, FAINT, INK, ORANGE, PAPER, SKY, SOFT, VIOLET, headline, new_figure, readable, styled
+from amanet.pictures.style import FAINT, INK, ORANGE, PAPER, SERIES_COLOURS, SOFT, headline, new_figure, readable, styled
 
-SERIES_COLOURS = (BLUE, VIOLET, SKY, AMBER, INK)
-ROW_INCHES, CHARACTERS = 0.36, 56
-X_LABEL = "points of top-1 by which the first is better; full dots: the interval leaves out zero"
+SHAPES = "os^vp"
+"""Of series that have the same colour."""
+WIDTH, ROW_INCHES, LEGEND_INCHES, CHARACTERS = 9.4, 0.36, 0.19, 56
+LANE = 0.28
+"""Between two series of a row, where one is a row of few."""
+X_LABEL = "points of top-1 by which the first is better, with 95 % intervals; full: the interval leaves out zero"
 
 
 @dataclass(frozen=True)
@@ -40,71 +44,99 @@ def difference_chart(differences: Sequence[Difference], *, title: str | None = N
     """One row a difference: dots with intervals are measured, hollow diamonds are the paper's; right of zero is as expected.
 
     A dot is full where its interval leaves out zero, and hollow elsewhere. The axis reaches as far as the dots; an interval may leave it.
+    A row has its series from top to bottom in the order of the legend, and is as high as they need.
 
     Args:
         differences: of one group one after another, from top to bottom.
         title: written above.
 
     Raises:
-        AmanetError: nothing was measured, there are more series than colours, or a number is not finite.
+        AmanetError: nothing was measured, or a number is not finite.
     """
     series = list(dict.fromkeys(name for each in differences for name in each.here))
-    if not 1 <= len(series) <= len(SERIES_COLOURS):
-        raise AmanetError(
-            "these differences cannot be drawn together", expected=f"1 to {len(SERIES_COLOURS)} series", got=", ".join(series) or "none"
-        )
+    if not series:
+        raise AmanetError("there is no difference to draw", expected="one that was measured, or more", got="none")
     means = [mean for each in differences for mean, _ in each.here.values()]
     means += [each.paper for each in differences if each.paper is not None]
     if not np.isfinite(means).all():
         raise AmanetError("a difference is not finite", got=means)
-    places = _places(differences)
-    figure = new_figure(9.4, 1.3 + ROW_INCHES * (max(places) + 1) + (0.35 if title else 0))
+    rows = _rows(differences, series)
+    columns = _columns(series)
+    legend = math.ceil((len(series) + 1) / columns)
+    figure = new_figure(WIDTH, 0.8 + ROW_INCHES * (rows[-1].bottom + 1.0) + LEGEND_INCHES * legend + (0.35 if title else 0))
     headline(figure, title)
     axes = figure.add_subplot()
     reach = 1.15 * max(0.5, *np.abs(means))
     axes.axvspan(-reach, 0, color=FAINT, alpha=0.45, linewidth=0, zorder=0)
     axes.axvline(0, color=SOFT, linewidth=1.0, zorder=1)
-    for index, (name, colour) in enumerate(zip(series, SERIES_COLOURS, strict=False)):
-        shift = 0.24 * (index - (len(series) - 1) / 2)
-        rows = [(place + shift, each.here[name]) for place, each in zip(places, differences, strict=True) if name in each.here]
-        _draw_series(axes, name, rows, colour)
-    paper = [(each.paper, place) for place, each in zip(places, differences, strict=True) if each.paper is not None]
+    for index, name in enumerate(series):
+        again, place = divmod(index, len(SERIES_COLOURS))
+        _draw_series(axes, name, rows, SERIES_COLOURS[place], SHAPES[again % len(SHAPES)])
+    paper = [(row.shown.paper, row.middle) for row in rows if row.shown.paper is not None]
     if paper:
         points = np.array(paper, dtype=np.float64)
         axes.scatter(*points.T, marker="D", s=26, facecolors="none", edgecolors=ORANGE, linewidths=1.3, label="paper", zorder=4)
-    axes.set(xlim=(-reach, reach), ylim=(max(places) + 0.6, -1.5), yticks=[], xlabel=X_LABEL)
+    axes.set(xlim=(-reach, reach), ylim=(rows[-1].bottom + 0.1, -1.5), yticks=[], xlabel=X_LABEL)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    _write_labels(axes, differences, places)
-    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(series) + 1, labelcolor=SOFT, handletextpad=0.4)
+    _write_labels(axes, rows)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=columns, labelcolor=SOFT, handletextpad=0.4)
     return figure
 
 
-def _places(differences: Sequence[Difference]) -> list[float]:
-    """The heights of the rows, with one left free above each group for its name."""
-    places: list[float] = []
-    row = 0.0
-    for index, each in enumerate(differences):
-        row += 1.0 if index == 0 or each.group == differences[index - 1].group else 1.9
-        places.append(row - 1.0)
-    return places
+@dataclass(frozen=True)
+class _Row:
+    """Where a difference is drawn: between two heights, and each series that it has at its own."""
+
+    shown: Difference
+    begins_group: bool
+    top: float
+    bottom: float
+    heights: Mapping[str, float]
+
+    @property
+    def middle(self) -> float:
+        return (self.top + self.bottom) / 2
 
 
-def _draw_series(axes: Axes, name: str, rows: Sequence[tuple[float, tuple[float, float | None]]], colour: str) -> None:
-    axes.scatter([], [], s=36, color=colour, label=f"{name}, 95 % interval")
-    for height, (mean, half_width) in rows:
-        if half_width is not None:
-            axes.plot([mean - half_width, mean + half_width], [height, height], color=colour, linewidth=1.6, zorder=2)
-        told = half_width is not None and abs(mean) > half_width
-        axes.scatter(mean, height, s=36, facecolors=colour if told else PAPER, edgecolors=colour, linewidths=1.4, zorder=3)
+def _rows(differences: Sequence[Difference], series: Sequence[str]) -> list[_Row]:
+    """From top to bottom, with room above each group for its name."""
+    rows: list[_Row] = []
+    for each in differences:
+        begins = not rows or rows[-1].shown.group != each.group
+        top = rows[-1].bottom + 0.9 * begins if rows else -0.5
+        names = [name for name in series if name in each.here]
+        bottom = top + max(1.0, LANE * (len(names) + 1))
+        first = (top + bottom - LANE * (len(names) - 1)) / 2
+        rows.append(_Row(each, begins, top, bottom, {name: first + LANE * index for index, name in enumerate(names)}))
+    return rows
 
 
-def _write_labels(axes: Axes, differences: Sequence[Difference], places: Sequence[float]) -> None:
+def _columns(series: Sequence[str]) -> int:
+    """Of the legend, which names the paper too: as many as there is room for, all of about one length."""
+    room = max(1, int(WIDTH / (0.5 + 0.075 * max(map(len, series)))))
+    return math.ceil((len(series) + 1) / math.ceil((len(series) + 1) / room))
+
+
+def _draw_series(axes: Axes, name: str, rows: Sequence[_Row], colour: str, shape: str) -> None:
+    axes.scatter([], [], s=36, color=colour, marker=shape, label=name)
+    for row in rows:
+        if name in row.shown.here:
+            height, (mean, half_width) = row.heights[name], row.shown.here[name]
+            if half_width is not None:
+                axes.plot([mean - half_width, mean + half_width], [height, height], color=colour, linewidth=1.6, zorder=2)
+            face = colour if half_width is not None and abs(mean) > half_width else PAPER
+            axes.scatter(mean, height, s=36, marker=shape, facecolors=face, edgecolors=colour, linewidths=1.4, zorder=3)
+
+
+def _write_labels(axes: Axes, rows: Sequence[_Row]) -> None:
     """Left of the axes, the names of the two that are compared; in them, above each group, its name."""
     style: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "ha": "right", "annotation_clip": False}
-    for index, (each, place) in enumerate(zip(differences, places, strict=True)):
-        axes.annotate(readable(each.better, CHARACTERS), (0, place), xytext=(-8, 1.5), va="bottom", fontsize=8, color=INK, **style)
-        axes.annotate(f"over {readable(each.worse, CHARACTERS)}", (0, place), xytext=(-8, 0), va="top", fontsize=7, color=SOFT, **style)
-        if index == 0 or each.group != differences[index - 1].group:
-            axes.text(0.01, place - 0.92, each.group, va="center", fontsize=9, fontweight="bold", transform=axes.get_yaxis_transform())
-            axes.axhline(place - 0.6, color=FAINT, linewidth=0.8, zorder=0)
+    for row in rows:
+        better, worse, place = readable(row.shown.better, CHARACTERS), readable(row.shown.worse, CHARACTERS), (0, row.middle)
+        axes.annotate(better, place, xytext=(-8, 1.5), va="bottom", fontsize=8, color=INK, **style)
+        axes.annotate(f"over {worse}", place, xytext=(-8, 0), va="top", fontsize=7, color=SOFT, **style)
+        if row.begins_group:
+            group, where = row.shown.group, axes.get_yaxis_transform()
+            axes.text(0.01, row.top - 0.42, group, va="center", fontsize=9, fontweight="bold", transform=where)
+            axes.axhline(row.top - 0.1, color=FAINT, linewidth=0.8, zorder=0)

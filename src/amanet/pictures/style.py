@@ -26,14 +26,17 @@ from amanet.skeleton import SkeletonLayout
 Side = Literal["left", "right", "trunk"]
 
 INK, SOFT, FAINT, PAPER = "#242B38", "#6B7484", "#E3E7EC", "#FFFFFF"
-BLUE, ORANGE, SKY, AMBER, VIOLET = "#2468B0", "#D9581C", "#58B0E3", "#F2A73B", "#8A5AA8"
+BLUE, ORANGE, SKY, AMBER, VIOLET, GREEN, ROSE = "#2468B0", "#D9581C", "#58B0E3", "#F2A73B", "#8A5AA8", "#1B9E8A", "#D987B5"
 SIDE_COLOURS: dict[Side, str] = {"left": BLUE, "right": ORANGE, "trunk": INK}
 PART_COLOURS: dict[Side, tuple[str, ...]] = {
     "trunk": (INK, VIOLET, SOFT),
-    "left": (BLUE, SKY, "#1B9E8A"),
-    "right": (ORANGE, AMBER, "#D987B5"),
+    "left": (BLUE, SKY, GREEN),
+    "right": (ORANGE, AMBER, ROSE),
 }
 """Of the parts of each side in the order of the layout: those that ship have a trunk, arms, and legs."""
+
+SERIES_COLOURS = (BLUE, VIOLET, SKY, AMBER, INK, GREEN, ROSE)
+"""Of what was measured, beside what a paper says in orange."""
 
 STRENGTH = LinearSegmentedColormap.from_list("amanet-strength", ["#FFFFFF", "#D5E4F2", "#7FB2DA", BLUE, "#123A6B", "#0B1A33"])
 MISTAKE = LinearSegmentedColormap.from_list("amanet-mistake", ["#FFFFFF", "#FBE0CF", "#F0995F", ORANGE, "#8A2F08"])
