@@ -4,6 +4,7 @@ import io
 import pickle
 import re
 import resource
+import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -122,6 +123,19 @@ def test_bombs_end_within_their_bounds(tmp_path: Path) -> None:
     assert len(refused) == len(bombs())
     assert all(re.search(r"too much memory|was ended|no annotations", text) for text in refused)
     assert int(largest) * (1 if sys.platform == "darwin" else 1024) < MEMORY
+
+
+def test_a_reader_that_is_killed_amid_a_clip_is_said_to_have_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, readers, start = tmp_path / "annotations.pkl", [], subprocess.Popen
+    long = {**annotation("a", 0), "keypoint": np.ones((1, 3000, 25, 3), np.float32), "total_frames": 3000}
+    path.write_bytes(pickle.dumps([long, long]))
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: readers.append(start(*args, **options)) or readers[-1])
+    with open_pyskl(path, MEMORY, SECONDS) as content:
+        assert next(content.clips) is not None
+        select.select([readers[0].stdout], [], [], SECONDS)  # it has begun with the second, of which a pipe does not hold all
+        readers[0].kill()
+        with pytest.raises(FormatError, match=r"the process that reads this pickle was ended(.|\n)*exit status -9"):
+            next(content.clips)
 
 
 @contextmanager

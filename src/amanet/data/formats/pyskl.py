@@ -99,10 +99,11 @@ def _messages(reader: "subprocess.Popen[bytes]", path: Path, memory: int, second
     """What the process writes, up to its end or its error."""
     stream = reader.stdout
     assert stream is not None
-    while size := stream.read(8):
-        message = json.loads(_exactly(stream, int.from_bytes(size, "little")) or "{}")
-        numbers = _exactly(stream, message.pop("bytes", 0))
-        if not message:
+    while text := _exactly(stream, int.from_bytes(_exactly(stream, 8), "little")):
+        message = json.loads(text)
+        size = message.pop("bytes")
+        numbers = _exactly(stream, size)
+        if len(numbers) < size:
             break
         if "problem" in message:
             raise FormatError(message.pop("problem"), where=path, **message)
