@@ -147,6 +147,22 @@ def test_the_error_names_file_line_and_text(line: int, text: str, problem: str) 
     assert caught.value.got is not None
 
 
+def test_a_file_of_more_frames_than_any_recording_is_refused() -> None:
+    """An empty frame takes two bytes of the file, and 300 of memory for each body."""
+    frames, rest = skeleton_file([[0]]).split(b"\n", 1)
+    more = 10_000 - int(frames)
+    assert read_skeleton(b"10000\n" + rest + b"0\n" * more, "a.skeleton").num_frames == 10_000
+    with pytest.raises(FormatError, match=r"a\.skeleton:1: (.|\n)*number of frames(.|\n)*from 1 to 10000(.|\n)*10001"):
+        read_skeleton(b"10001\n" + rest + b"0\n" * (more + 1), "a.skeleton")
+
+
+def test_more_bodies_than_a_clip_can_hold_are_refused_with_the_line_of_the_first_that_is_too_many() -> None:
+    content = skeleton_file([*([body] for body in range(90)), *[[]] * 4910])
+    with pytest.raises(FormatError, match=r"too many bodies(.|\n)*up to 89 bodies in 5000 frames") as caught:
+        read_skeleton(content, "a.skeleton")
+    assert content.splitlines()[(caught.value.line or 0) - 1].startswith(str(BODY_ID + 89).encode())
+
+
 def test_a_short_file_is_said_to_be_short() -> None:
     with pytest.raises(FormatError, match="ends too early"):
         read_skeleton(b"\n".join(skeleton_file([[0], [0]]).splitlines()[:40]), "a.skeleton")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int8, Int64
 
+from amanet.data.clip_size import MOST_NUMBERS
 from amanet.errors import FormatError
 from amanet.skeleton import SkeletonClip
 
@@ -20,6 +21,8 @@ NUM_SLOTS = 4
 """Bodies of a frame that are read by slot; later ones are ghosts of the sensor."""
 SMALLEST_BODY = 600
 """Bytes that the lines of one body take at least."""
+LINES_OF_BODY = 2 + NUM_JOINTS
+UNPACK = "unpack the file again from the archive"
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,20 @@ def read_skeleton(content: bytes, path: Path | str) -> NtuRecording:
     if not joints.any():
         raise FormatError("no body in any frame", where=path, got=f"{num_frames} frames")
     frame, slot, body_id = rows.T
-    return NtuRecording(Path(path).stem, int(num_frames), frame, slot, body_id, joints, tracking)
+    recording = NtuRecording(Path(path).stem, int(num_frames), frame, slot, body_id, joints, tracking)
+    _check_ids(recording, path)
+    return recording
+
+
+def _check_ids(recording: NtuRecording, path: Path | str) -> None:
+    """Refuse more bodies than one clip can hold, as each takes memory for all frames; the error names the first that is too many."""
+    most = MOST_NUMBERS // (recording.num_frames * NUM_JOINTS * 3)
+    first_rows = np.sort(np.unique(recording.body_id, return_index=True)[1])
+    if len(first_rows) > most:
+        row = int(first_rows[most])
+        line = 2 + int(recording.frame[row]) + LINES_OF_BODY * row + 1
+        expected = f"up to {most} bodies in {recording.num_frames} frames"
+        raise FormatError("these are too many bodies", where=path, line=line, expected=expected, got=len(first_rows), cure=UNPACK)
 
 
 def _plain_lines(content: bytes, path: Path | str) -> bytes:
@@ -117,7 +133,7 @@ def _without_carriage_returns(content: bytes, path: Path | str) -> bytes:
         where=path,
         line=odd[0] if odd else len(lines) + 1,
         expected="LF or CRLF throughout",
-        cure="unpack the file again from the archive",
+        cure=UNPACK,
     )
 
 
@@ -132,7 +148,10 @@ def _explain(fault: int, place: int, text: bytes, path: Path | str) -> FormatErr
     from amanet.data.formats import ntu_scanner as part
 
     problem, expected = {
-        part.FRAME_COUNT: ("the file does not begin with its number of frames", "an integer from 1 on, alone on the line"),
+        part.FRAME_COUNT: (
+            "the file does not begin with its number of frames",
+            f"an integer from 1 to {part.MAX_FRAMES}, alone on the line",
+        ),
         part.BODY_COUNT: ("a frame does not begin with its number of bodies", f"an integer from 0 to {part.MAX_BODIES}, alone on the line"),
         part.BODY_HEADER: ("the header of a body is damaged", "10 numbers: id, 6 flags, lean in x and y, tracking state 0 to 2"),
         part.BODY_TWICE: ("a body is listed twice in one frame", "another body id"),
@@ -148,4 +167,4 @@ def _explain(fault: int, place: int, text: bytes, path: Path | str) -> FormatErr
     else:
         got = ascii(text[place : place + 40].split(b"\n")[0].decode("latin-1"))
     line = text.count(b"\n", 0, place) + 1
-    return FormatError(problem, where=path, line=line, expected=expected, got=got, cure="unpack the file again from the archive")
+    return FormatError(problem, where=path, line=line, expected=expected, got=got, cure=UNPACK)

@@ -13,6 +13,8 @@ from amanet.compiled import compiled
 
 NUM_JOINTS = 25
 MAX_BODIES = 6
+MAX_FRAMES = 10_000
+"""The longest recording has 300."""
 
 # What can be wrong: the part of the file in which it is.
 SOUND, FRAME_COUNT, BODY_COUNT, BODY_HEADER, BODY_TWICE, JOINT_COUNT, JOINT, REST = range(8)
@@ -239,7 +241,7 @@ def scan(text, rows, joints, tracking):
         joint was converted through the nearest double; if not, joints may be off by a last digit.
     """
     row, exact = 0, True
-    num_frames, place = _read_count(text, 0, 2**31)
+    num_frames, place = _read_count(text, 0, MAX_FRAMES)
     if place == NOWHERE or num_frames == 0:
         return FRAME_COUNT, 0, 0, 0, exact
     for frame in range(num_frames):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from amanet.data.own.numbers import check_size
+from amanet.data.clip_size import check_size
 from amanet.errors import FormatError
 from amanet.skeleton import SkeletonClip
 

@@ -12,6 +12,7 @@ from typing import NoReturn
 import numpy as np
 from jaxtyping import Float64
 
+from amanet.data.clip_size import MOST_FRAMES
 from amanet.errors import FormatError
 from amanet.skeleton import SkeletonClip
 
@@ -20,8 +21,6 @@ FILE_INDEX = (3, 2, 1, 0, *range(4, NUM_JOINTS))
 """Where the file keeps each joint of the layout kinect20: the file counts the trunk from the head down, the layout from the hips up."""
 LARGEST_PLACE = 20.0
 """Metres; the sensor sees no farther than 8."""
-LONGEST = 100_000
-"""Frames; an hour at the sensor's 30 a second is more than any clip."""
 
 FILE_HEADER = 128
 LEVEL_5_LITTLE_ENDIAN = b"\x00\x01IM"
@@ -65,7 +64,7 @@ def _unpack(content: bytes, path: Path | str) -> bytes:
         _refuse("the MATLAB file has the wrong length", path, expected=f"{size} bytes in its variable", got=len(packed))
     unpacker = zlib.decompressobj()
     try:
-        element = unpacker.decompress(packed, MATRIX_HEADER.size + LONGEST * FRAME_BYTES)
+        element = unpacker.decompress(packed, MATRIX_HEADER.size + MOST_FRAMES * FRAME_BYTES)
     except zlib.error as error:
         raise FormatError(f"the MATLAB file cannot be unpacked: {error}", where=path, cure="download the file again") from error
     if not unpacker.eof or unpacker.unused_data:
@@ -82,7 +81,7 @@ def _read_array(element: bytes, path: Path | str) -> Float64[np.ndarray, "frame 
     (joints, coords, frames), (number_type, number_size) = fields[8:11], fields[14:]
     if (kind, *flags, *fields[6:8], *fields[11:14], number_type) != ARRAY_OF_JOINTS:
         _refuse("the MATLAB file has no array of joints", path, expected="one variable d_skel, three-dimensional, of doubles")
-    if (joints, coords) != (NUM_JOINTS, 3) or not 1 <= frames <= LONGEST:
+    if (joints, coords) != (NUM_JOINTS, 3) or not 1 <= frames <= MOST_FRAMES:
         _refuse("the array has the wrong shape", path, expected="(20, 3, frames)", got=(joints, coords, frames))
     if not len(element) == size + TAG.size == MATRIX_HEADER.size + number_size or number_size != frames * FRAME_BYTES:
         _refuse("the array has the wrong length", path, expected=f"{frames * FRAME_BYTES} bytes", got=number_size)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from amanet.data.own.numbers import ClipNumbers, check_size
+from amanet.data.clip_size import check_size
+from amanet.data.own.numbers import ClipNumbers
 from amanet.errors import FormatError
 
 PREFIXES = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4}

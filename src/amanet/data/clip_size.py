@@ -1,0 +1,23 @@
+"""How large a single clip can be: what readers check before they take memory for one."""
+
+from pathlib import Path
+
+from amanet.errors import FormatError
+
+MOST_BODIES = 64
+MOST_FRAMES = 100_000
+"""An hour at 28 frames a second."""
+MOST_NUMBERS = 1 << 25
+"""134 MB of float32: a clip that large is no single action."""
+
+
+def check_size(bodies: int, frames: int, numbers: int, path: Path) -> None:
+    """Refuse what is no single clip, before memory is taken for it."""
+    if bodies > MOST_BODIES or frames > MOST_FRAMES or bodies * frames * numbers > MOST_NUMBERS:
+        raise FormatError(
+            "this is too large to be one clip",
+            where=path,
+            expected=f"up to {MOST_BODIES} bodies, {MOST_FRAMES:,} frames and {MOST_NUMBERS:,} numbers",
+            got=f"{bodies} bodies, {frames:,} frames and {numbers} numbers in each",
+            cure="cut the recording into clips of one action each",
+        )
