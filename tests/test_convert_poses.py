@@ -142,6 +142,25 @@ def test_the_folder_can_be_prepared(tmp_path: Path, form: PoseFormat) -> None:
         assert prepare("own", tmp_path / "out", tmp_path / "store", workers=1).layout.name == "coco17"
 
 
+def test_a_short_clip_of_many_people_can_be_prepared(tmp_path: Path) -> None:
+    """Of those that no reader would take for people, as they outnumber the frames, the ones in most frames are kept."""
+    poses = source(tmp_path, "coco")
+    pose = people("sit_1", 17, 3)[0, 0]
+    crowd = [
+        {"image_id": frame, "keypoints": (pose + np.array([900 * person, 3 * frame, 0])).ravel().tolist()}
+        for frame in range(5)
+        for person in range(7)
+        if frame != person  # so the last two are those in most frames
+    ]
+    (poses / "sit_1.json").write_text(json.dumps(crowd))
+    out = convert_poses("coco", poses, tmp_path / "out", labels=tmp_path / "labels.csv")
+    assert len(prepare("own", out, tmp_path / "store", workers=1)) == 4
+    numbers = np.load(out / "clips/sit_1.npy")
+    assert np.isfinite(numbers[..., 0, 0]).sum(1).tolist() == [5, 5, 4, 4, 4]
+    convert_poses("coco", poses, tmp_path / "all", labels=tmp_path / "labels.csv", max_bodies=2)
+    assert len(np.load(tmp_path / "all/clips/sit_1.npy")) == 7
+
+
 def test_the_older_model_of_openpose_is_kinetics18(tmp_path: Path) -> None:
     for sample in CLIPS:
         write_openpose(tmp_path / "poses", sample, joints=18)
@@ -209,7 +228,7 @@ def test_who_crosses_somebody_stays_the_same_by_the_idx_of_alphapose(tmp_path: P
 def test_an_idx_that_everybody_has_is_none(tmp_path: Path) -> None:
     """AlphaPose writes 0 where it does not track; the same twice in a frame among others is refused as any id is."""
     write_alphapose(tmp_path / "poses/a.json", lambda person: [[0.0], [0.0]] if person else [0.0])
-    convert_poses("coco", tmp_path / "poses", tmp_path / "out")
+    convert_poses("coco", tmp_path / "poses", tmp_path / "out", max_bodies=4)
     assert np.isfinite(np.load(tmp_path / "out/a.npy")).any((2, 3)).sum() == 18
     text = (tmp_path / "poses/a.json").read_text()
     (tmp_path / "poses/a.json").write_text(text.replace("[0.0]", "1", 1))

@@ -62,12 +62,12 @@ def convert_poses(
     """
     if not 0 <= min_score <= 1:
         raise ExperimentError("min_score is a part of a whole", expected="0 to 1", got=min_score)
-    videos = _Videos(form, _find(form, source), min_score)
+    videos = _Videos(form, _find(form, source), min_score, max_bodies)
     check_new(out)
     if labels is None:
         _write_clips(videos, out)
     else:
-        _write_dataset(videos, out, labels, name, max_bodies)
+        _write_dataset(videos, out, labels, name)
     return out
 
 
@@ -79,9 +79,9 @@ class _Videos:
         unseen: of each clip that was read, the frames that show nobody, and all.
     """
 
-    def __init__(self, form: PoseFormat, files: Mapping[str, Sequence[Path]], min_score: float) -> None:
+    def __init__(self, form: PoseFormat, files: Mapping[str, Sequence[Path]], min_score: float, max_bodies: int) -> None:
         self.form: PoseFormat = form
-        self.files, self.min_score = files, min_score
+        self.files, self.min_score, self.max_bodies = files, min_score, max_bodies
         self.unseen: dict[str, tuple[int, int]] = {}
 
     @cached_property
@@ -98,7 +98,7 @@ class _Videos:
         step = self.step
         for sample in track(samples, "converting", console=Console(stderr=True)):
             poses = read_poses(self.form, self.files[sample])
-            clip = poses.clip(sample, self.min_score, step)
+            clip = poses.clip(sample, self.min_score, step, self.max_bodies)
             self.unseen[sample] = clip.num_frames - int(clip.present.any((0, 2)).sum()), clip.num_frames
             yield clip, poses.layout
 
@@ -125,12 +125,12 @@ def _write_clips(videos: _Videos, out: Path) -> None:
     _say(*videos.remarks(), f"{len(videos.files):,} clips in {out}; go on with: amanet predict RUN {in_shell(out)}")
 
 
-def _write_dataset(videos: _Videos, out: Path, labels: Path, name: str, max_bodies: int) -> None:
+def _write_dataset(videos: _Videos, out: Path, labels: Path, name: str) -> None:
     rows, _ = read_labels(labels, class_names=None)
     _match(rows, videos.files, labels)
     classes = sorted({row.class_name for row in rows})
     layout = videos.layout(rows[0].clip)
-    with OwnDatasetWriter(out, name=name, layout=layout, class_names=classes, max_bodies=max_bodies) as writer:
+    with OwnDatasetWriter(out, name=name, layout=layout, class_names=classes, max_bodies=videos.max_bodies) as writer:
         for row, (clip, found) in zip(rows, videos.read([row.clip for row in rows]), strict=True):
             if found != layout:
                 raise FormatError(f"clip {row.clip} is of another model", where=videos.files[row.clip][0], expected=layout, got=found)

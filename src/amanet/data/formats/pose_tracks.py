@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from amanet.data.clip_size import check_size
+from amanet.data.clip_size import check_size, most_people
 from amanet.errors import FormatError
 from amanet.skeleton import SkeletonClip
 
 KEPT_BODIES = 16
-"""Of more, those that are in most frames: an estimator sees people in posters and chairs."""
+"""Of more, those that are in most frames: an estimator sees people in posters and chairs. Of a short clip that few take part in, fewer are
+kept, as many as a reader takes for people."""
 FARTHEST_MATCH = 1.0
 """A body is the one of the frame before if its joints moved less than its own size on average."""
 
@@ -42,8 +43,10 @@ class Poses:
     frames: Mapping[int, People]
     path: Path
 
-    def clip(self, sample: str, min_score: float, step: int = 1) -> SkeletonClip:
+    def clip(self, sample: str, min_score: float, step: int = 1, max_bodies: int = 1) -> SkeletonClip:
         """The people as bodies, y and z turned; every ``step``-th number is a frame, from the first on.
+
+        Those who are in most frames are kept, of a clip that ``max_bodies`` people take part in.
 
         Raises:
             FormatError: too long for a clip, nobody in any frame, no joint of that score, or two people of one frame with one id.
@@ -51,7 +54,8 @@ class Poses:
         first, last = min(self.frames, default=0), max(self.frames, default=-1)
         length = (last - first) // step + 1
         check_size(0, length, 0, self.path)
-        return _as_clip([self.frames.get(first + step * frame, []) for frame in range(length)], sample, min_score, self.path)
+        kept = min(KEPT_BODIES, most_people(length, max_bodies))
+        return _as_clip([self.frames.get(first + step * frame, []) for frame in range(length)], sample, min_score, kept, self.path)
 
 
 def step_of(videos: Iterable[Iterable[int]]) -> int:
@@ -60,9 +64,9 @@ def step_of(videos: Iterable[Iterable[int]]) -> int:
     return reduce(math.gcd, steps, 0) or 1
 
 
-def _as_clip(frames: Sequence[People], sample: str, min_score: float, path: Path) -> SkeletonClip:
+def _as_clip(frames: Sequence[People], sample: str, min_score: float, kept: int, path: Path) -> SkeletonClip:
     tracks = _follow(frames, path)
-    longest = [body for body, _ in Counter(body for bodies in tracks for body in bodies).most_common(KEPT_BODIES)]
+    longest = [body for body, _ in Counter(body for bodies in tracks for body in bodies).most_common(kept)]
     if not longest:
         raise FormatError("nobody is in any frame", where=path, got=f"{len(frames)} frames")
     shape = next(person.shape for people in frames for _, person in people)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from amanet.data.clip_size import check_size
+from amanet.data.clip_size import check_size, most_people
 from amanet.data.own.numbers import ClipNumbers
 from amanet.errors import FormatError
 
@@ -19,8 +19,6 @@ HEADER = re.compile(
 )
 EXPECTED = "an array (body, frame, joint, coord) or (frame, joint, coord) of floats or whole numbers"
 CURE = "write it with numpy.save(path, numbers.astype(numpy.float32))"
-CROWD = 4
-"""Times as many people as take part: a tracker may see some more, but where they outnumber the frames too, they are the frames."""
 
 
 def read_npy(content: bytes, path: Path, max_bodies: int) -> ClipNumbers:
@@ -45,7 +43,7 @@ def read_npy(content: bytes, path: Path, max_bodies: int) -> ClipNumbers:
         raise FormatError(f"this .npy file holds no numbers: {error}", where=path, expected=EXPECTED, cure=CURE) from error
     shape = tuple(int(number) for number in match[3].split(b","))
     body, frame, joint, coord = shape if len(shape) == 4 else (1, *shape)
-    if body > frame > 0 and body > CROWD * max_bodies:
+    if frame > 0 and body > most_people(frame, max_bodies):
         raise FormatError(
             "the axes of this array are in another order",
             where=path,
