@@ -247,6 +247,21 @@ def test_files_that_are_all_called_alike_are_named_by_their_folders(tmp_path: Pa
         convert_poses("coco", tmp_path / "poses", tmp_path / "again")
 
 
+@pytest.mark.parametrize("form", ["coco", "ultralytics"])
+def test_files_that_are_links_are_named_by_the_folders_that_they_stand_in(tmp_path: Path, form: PoseFormat) -> None:
+    """As where all contents lie in one folder, under names of their own."""
+    (tmp_path / "contents").mkdir()
+    for sample in CLIPS:
+        WRITERS[form](tmp_path / "written", sample)
+        (tmp_path / "poses" / sample).mkdir(parents=True)
+        for number, path in enumerate(sorted((tmp_path / "written").rglob("*.json"))):
+            content = path.rename(tmp_path / f"contents/{sample}-{number}")
+            name = "alphapose-results.json" if form == "coco" else path.name
+            (tmp_path / "poses" / sample / name).symlink_to(content)
+    out = convert_poses(form, tmp_path / "poses", tmp_path / "out")
+    assert sorted(path.stem for path in out.iterdir()) == sorted(CLIPS)
+
+
 def write_every_tenth(form: PoseFormat, folder: Path, sample: str, frames: range) -> None:
     folder.mkdir(exist_ok=True)
     one, two = (people(sample, joints, 3)[0, 0].ravel().tolist() for joints in (17, 25))

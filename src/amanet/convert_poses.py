@@ -181,4 +181,4 @@ def _clip_of(form: PoseFormat, path: Path, alike: bool) -> str | None:
     if form == "openpose":
         match = OPENPOSE_FILE.fullmatch(path.name)
         return match["clip"] if match else None
-    return path.resolve().parent.name if alike or form == "ultralytics" else path.stem
+    return path.parent.resolve().name if alike or form == "ultralytics" else path.stem  # the file may be a link
