@@ -320,6 +320,7 @@ def replaced(text: str) -> Callable[[Path], object]:
     [
         ("coco", replaced("["), "wave_1.json: this is no JSON"),
         ("coco", replaced("[" * 99_999), "no JSON"),
+        ("coco", replaced('{"annotations": [], "annotations": []}'), "an object has a field twice"),
         ("coco", replaced("{}"), "no list 'annotations'"),
         ("coco", replaced('{"instance_info": []}'), "amanet convert mmpose"),
         ("coco", replaced("[1]"), "annotation is no table"),

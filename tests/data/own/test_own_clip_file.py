@@ -186,6 +186,7 @@ GOOD = '{"bodies": [{"id": 1, "joints": [[1,2,3],[1,2,4],null,[1,2,5]]}]}\n'
         ('{"bodies": [{"id": 1, "joints": [[1,2,3],null,null]}]}', r"a\.jsonl:2: the joints of a body are not always as many"),
         ('{"bodies": [{"id": 1, "joints": [[1,2],null,null,null]}]}', r"a\.jsonl:2: the numbers of a joint are not always as many"),
         ('{"bodies": [{"id": 1, "joints": [null,null,null,null]}, {"id": 1, "joints": [null,null,null,null]}]}', "body 1 stands twice"),
+        ('{"bodies": [], "bodies": []}', r"a\.jsonl:2: (.|\n)*an object has a field twice"),
         ("[" * 100_000, "no JSON"),
     ],
 )

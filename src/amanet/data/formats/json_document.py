@@ -105,12 +105,22 @@ def read_json(content: bytes, path: Path | str, max_bytes: int) -> Node:
     if len(content) > max_bytes:
         raise FormatError("the file is too long", where=path, expected=f"at most {max_bytes} bytes", got=len(content))
     try:
-        return Node(json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_no_number), path)
+        return Node(parse_json(content.decode()), path)
     except UnicodeDecodeError as error:
         raise FormatError("this is no text", where=path, expected="JSON in UTF-8", cure="download the file again") from error
     except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         raise FormatError(f"this is no JSON: {error}", where=path, line=line, cure="download the file again") from error
+
+
+def parse_json(text: str) -> Any:
+    """What a text of JSON says.
+
+    Raises:
+        ValueError: no JSON, a field twice, or a number that is none.
+        RecursionError: too deep.
+    """
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -121,7 +131,7 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def describe(value: Any) -> str:

@@ -1,6 +1,5 @@
 """What pose estimators write of a video as JSON: OpenPose, COCO keypoints, MMPose, Ultralytics, MediaPipe Pose."""
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from amanet.data.archive import read_file
-from amanet.data.formats.json_document import describe
+from amanet.data.formats.json_document import describe, parse_json
 from amanet.data.formats.pose_tracks import People, Person, Poses
 from amanet.errors import FormatError
 
@@ -246,13 +245,9 @@ def _frame_of(image: object, path: Path) -> int:
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(read_file(path).decode("utf-8-sig"), parse_constant=_refuse_constant)
+        return parse_json(read_file(path).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise FormatError(f"this is no JSON: {error}", where=path) from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _list_of(content: Any, name: str, path: Path) -> list[Mapping[str, Any]]:

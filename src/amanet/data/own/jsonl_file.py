@@ -1,11 +1,11 @@
 """A clip as lines of JSON: a line a frame, with the bodies that are seen in it."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from amanet.data.formats.json_document import parse_json
 from amanet.data.own.numbers import ClipNumbers, gather
 from amanet.data.own.table import decode
 from amanet.errors import FormatError
@@ -40,7 +40,7 @@ def read_jsonl(content: bytes, path: Path) -> ClipNumbers:
 def _read_frame(text: str, path: Path, line: int) -> list[tuple[int | str, Joints]]:
     """The bodies of one line, each with its id."""
     try:
-        frame = json.loads(text, parse_constant=_refuse_constant)
+        frame = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"this line is no JSON: {error}", where=path, line=line, expected=EXPECTED, got=ascii(text[:60])) from error
     if not isinstance(frame, dict) or frame.keys() != {"bodies"} or not isinstance(frame["bodies"], list):
@@ -70,7 +70,3 @@ def _one_number(what: str, found: Sequence[tuple[int, int]], path: Path) -> int:
         if number != found[0][1]:
             raise FormatError(f"the {what} are not always as many", where=path, line=line, expected=found[0][1], got=number)
     return found[0][1] if found else 0
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON; an absent joint is null")
