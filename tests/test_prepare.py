@@ -130,7 +130,12 @@ def test_damaged_file_is_skipped_on_demand(own_raw, tmp_path):
     assert store.samples == [sample for sample in raw_samples(NUM_FILES) if sample != DAMAGED]
     (dropped,) = json.loads((store.path / "report.json").read_text())["dropped"]
     assert (dropped["sample"], dropped["where"], dropped["reason"]) == (DAMAGED, str(path), "cannot be read")
-    assert dropped["detail"]
+    with pytest.raises(FormatError) as caught:
+        prepare("ntu60", own_raw, tmp_path / "other", workers=1)
+    error = caught.value
+    told = {"detail": error.problem, "line": error.line, "expected": error.expected, "got": error.got}
+    assert None not in told.values()
+    assert told.items() <= dropped.items()
 
 
 def test_shard_with_skipped_files_will_not_do_when_they_are_to_be_seen(own_raw, tmp_path):

@@ -38,12 +38,24 @@ class Dropped:
         where: the file.
         reason: the kind of reason.
         detail: what is wrong with this one.
+        line: where in the file.
+        expected: what it should hold there.
+        got: what it holds instead.
     """
 
     sample: str
     where: str
     reason: str
     detail: str = ""
+    line: int | None = None
+    expected: str | None = None
+    got: str | None = None
+
+    @classmethod
+    def unreadable(cls, member: RawMember, error: AmanetError) -> "Dropped":
+        """A file that cannot be read, and why."""
+        expected, got = (None if part is None else str(part) for part in (error.expected, error.got))
+        return cls(member.sample, str(member.where), "cannot be read", error.problem, error.line, expected, got)
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,7 @@ def make_shard(chunk: Chunk, skip: bool) -> int:
             if not skip:
                 error.cure = f"{error.cure or 'repair the file'}, or skip such files: --on_error skip; finished work is kept"
                 raise
-            dropped.append(Dropped(member.sample, str(member.where), "cannot be read", error.problem))
+            dropped.append(Dropped.unreadable(member, error))
     rows = encode_clips(clips, [dataset.parse(clip.sample) for clip in clips])
     _write_shard(rows, dropped, mended, chunk.shard)
     return len(chunk.members)
