@@ -126,6 +126,13 @@ def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
     assert load_layout(str(tmp_path / "stick.toml")) == layout
 
 
+def test_a_file_that_was_edited_is_read_again(tmp_path: Path) -> None:
+    old = load_layout(stick_file(tmp_path))
+    new = load_layout(stick_file(tmp_path, STICK.replace('centre = "hip"', 'centre = "chest"')))
+    assert (old.centre, new.centre) == (0, 1)
+    assert load_layout("ntu25") is load_layout("ntu25")
+
+
 @pytest.mark.parametrize("stream", STREAMS)
 def test_a_network_works_on_a_skeleton_of_ones_own(tmp_path: Path, stream: Stream) -> None:
     network = Network(NetworkConfig(width=6, block=BlockConfig(windows=(3,))), load_layout(stick_file(tmp_path)), 4, 1, stream)

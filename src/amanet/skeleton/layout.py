@@ -112,7 +112,7 @@ def load_layout(name: str | Path) -> SkeletonLayout:
             expected=f"one of {', '.join(layout_names())}, or the path of a .toml file",
             cure="copy a file of amanet/skeleton/layouts and describe your skeleton in it (docs/data.md)",
         )
-    return _read_layout(path.resolve())
+    return _read_shipped(path) if path.parent == LAYOUT_FOLDER else _read_layout(path.resolve())
 
 
 def layout_names() -> tuple[str, ...]:
@@ -120,7 +120,6 @@ def layout_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in LAYOUT_FOLDER.glob("*.toml")))
 
 
-@cache
 def _read_layout(path: Path) -> SkeletonLayout:
     try:
         layout = parse_layout(tomllib.loads(path.read_text(encoding="utf-8-sig")))
@@ -133,6 +132,10 @@ def _read_layout(path: Path) -> SkeletonLayout:
     except LayoutError as error:
         error.where = str(path)
         raise
+
+
+_read_shipped = cache(_read_layout)
+"""Of files that nobody edits."""
 
 
 def parse_layout(fields: dict[str, Any]) -> SkeletonLayout:
