@@ -216,6 +216,14 @@ def test_a_layout_is_named_only_where_it_is_needed(road: Road, tmp_path: Path) -
     assert not (tmp_path / "pictures").exists()
 
 
+def test_a_sample_is_named_only_where_there_are_several(road: Road, tmp_path: Path) -> None:
+    own = write_own(tmp_path / "mine") / "clips/clip03.npy"
+    for what in (road.raw_file(3, 7), own):
+        with pytest.raises(FormatError, match=r"a file holds a single clip[^!]*leave out --sample"):
+            show(what, tmp_path / "pictures", sample=what.stem)
+    assert not (tmp_path / "pictures").exists()
+
+
 def test_what_cannot_be_drawn_is_said(road: Road, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="nothing at this place"):
         show(tmp_path / "nowhere")

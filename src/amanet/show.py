@@ -56,7 +56,8 @@ def show(
     Args:
         what: a run folder, a store, or a raw file; of one's own clips, a file in the folder that describes them, or any with ``layout``.
         out: folder for the pictures; RUN/figures of a run, the current folder otherwise.
-        sample: clip to draw; by default the held-out clip that the network names rightly and most surely, or a store's first.
+        sample: clip to draw, of a run or a store; by default the held-out clip that the network names rightly and most surely, or a store's
+            first.
         classes: of a run, a class to draw Fig. 8 for, or several, as ``["clapping", "check time (from watch)"]``; each by the held-out clip
             of it that is named most surely.
         layout: of a .npy, .csv or .jsonl clip outside of such a folder, the skeleton: a name that ships, or a .toml file.
@@ -72,6 +73,8 @@ def show(
     classes = (classes,) if isinstance(classes, str) else classes
     if classes and (sample is not None or not (what / EXPERIMENT_FILE).is_file()):
         raise RunError("classes are drawn of a run, each by a clip of its own", where=what, cure="name a run, and no sample")
+    if sample is not None and what.is_file():
+        raise FormatError("a file holds a single clip", where=what, expected="a run or a store to choose from", cure="leave out --sample")
     if (skeleton := _own_layout(what, layout)) is not None:
         return [_show_own(what, skeleton, out or Path())]
     if (what / EXPERIMENT_FILE).is_file():
