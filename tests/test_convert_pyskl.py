@@ -20,7 +20,7 @@ def test_a_pickle_becomes_a_store_with_its_splits(flat: bool, layout: str, tmp_p
     source, own, store_path = (str(tmp_path / name) for name in ("NTU60 (2D).pkl", "own", "store"))
     Path(source).write_bytes(pickle.dumps(annotations(flat=flat)))
     assert main(["convert", "pyskl", source, own]) == 0
-    assert f"8 clips of {layout}" in capsys.readouterr().out
+    assert f"8 clips of {layout}" in capsys.readouterr().err
     assert main(["prepare", "own", store_path, own, "--workers", "1", "--recipe", "raw"]) == 0
     store = ClipStore.open(store_path)
     assert (store.dataset, store.layout.name, store.class_names) == ("own:ntu60--2d-", layout, ("0", "6"))
@@ -50,7 +50,7 @@ def test_clips_of_nobody_are_left_out_and_counted(tmp_path: Path, capsys: pytest
     source = tmp_path / "a.pkl"
     source.write_bytes(pickle.dumps([annotation("a", 0), annotation("b", 1), empty]))
     out = convert_pyskl(source, tmp_path / "own")
-    assert "1 more were left out" in capsys.readouterr().out
+    assert "1 more were left out" in capsys.readouterr().err
     assert len(list((out / "clips").iterdir())) == 2
 
 

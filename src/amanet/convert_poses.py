@@ -122,7 +122,8 @@ def _write_clips(videos: _Videos, out: Path) -> None:
             buffer = BytesIO()
             np.save(buffer, mark_absent(clip.joints, clip.present))
             write_file(folder / f"{clip.sample}.npy", buffer.getvalue())
-    _say(*videos.remarks(), f"{len(videos.files):,} clips in {out}; go on with: amanet predict RUN {in_shell(out)}")
+    done = f"{len(videos.files):,} clips in {out}; go on with: amanet predict RUN {in_shell(out)}"
+    print(*videos.remarks(), done, sep="\n", file=sys.stderr)
 
 
 def _write_dataset(videos: _Videos, out: Path, labels: Path, name: str) -> None:
@@ -136,7 +137,7 @@ def _write_dataset(videos: _Videos, out: Path, labels: Path, name: str) -> None:
                 raise FormatError(f"clip {row.clip} is of another model", where=videos.files[row.clip][0], expected=layout, got=found)
             writer.add(replace(clip, label=classes.index(row.class_name)), performer=row.performer, splits=row.splits)
     done = f"{len(rows):,} clips of {len(classes)} classes and the layout {layout} in {out}"
-    _say(*videos.remarks(), done, f"go on with: amanet prepare own STORE {in_shell(out)}")
+    print(*videos.remarks(), done, f"go on with: amanet prepare own STORE {in_shell(out)}", sep="\n", file=sys.stderr)
 
 
 def _match(rows: Sequence[OwnLabel], files: Mapping[str, Sequence[Path]], labels: Path) -> None:
@@ -150,11 +151,6 @@ def _match(rows: Sequence[OwnLabel], files: Mapping[str, Sequence[Path]], labels
     for problem, (offenders, expected, cure) in faults.items():
         if offenders:
             raise FormatError(f"{len(offenders)} {problem}", where=labels, expected=expected, got=first_of(offenders), cure=cure)
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        print(line, file=sys.stderr)
 
 
 def _find(form: PoseFormat, source: Path) -> Mapping[str, Sequence[Path]]:

@@ -1,6 +1,7 @@
 """The verb ``convert`` for annotation pickles of PYSKL, which become a folder of one's own, with their splits."""
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,10 +53,9 @@ def convert_pyskl(
         )
         with writer:
             empty = _write(content, writer)
-    print(f"{content.num_clips - empty:,} clips of {content.layout} in {out}")
-    if empty:
-        print(f"{empty:,} more were left out: nobody is seen in them")
-    print(f"go on with: amanet prepare own STORE {in_shell(out)}")
+    done = f"{content.num_clips - empty:,} clips of {content.layout} in {out}"
+    left_out = [f"{empty:,} more were left out: nobody is seen in them"] if empty else []
+    print(done, *left_out, f"go on with: amanet prepare own STORE {in_shell(out)}", sep="\n", file=sys.stderr)
     return out
 
 
