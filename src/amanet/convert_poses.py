@@ -5,18 +5,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track
 
 from amanet.data.formats.pose_json import FILE_A_FRAME, OPENPOSE_FILE, PoseFormat, frame_numbers, read_poses
 from amanet.data.formats.pose_tracks import step_of
 from amanet.data.own.labels import OwnLabel, read_labels
+from amanet.data.own.npy_file import as_npy
 from amanet.data.own.writer import OwnDatasetWriter, check_new
-from amanet.data.store_writer import mark_absent
 from amanet.errors import ExperimentError, FormatError, first_of
 from amanet.places import in_shell, in_the_making, write_file
 from amanet.skeleton import SkeletonClip
@@ -119,9 +117,7 @@ class _Videos:
 def _write_clips(videos: _Videos, out: Path) -> None:
     with in_the_making(out) as folder:
         for clip, _ in videos.read(list(videos.files)):
-            buffer = BytesIO()
-            np.save(buffer, mark_absent(clip.joints, clip.present))
-            write_file(folder / f"{clip.sample}.npy", buffer.getvalue())
+            write_file(folder / f"{clip.sample}.npy", as_npy(clip))
     done = f"{len(videos.files):,} clips in {out}; go on with: amanet predict RUN {in_shell(out)}"
     print(*videos.remarks(), done, sep="\n", file=sys.stderr)
 

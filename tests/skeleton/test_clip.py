@@ -5,8 +5,8 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from amanet.errors import ClipError
-from amanet.skeleton import SkeletonClip
+from amanet.errors import ClipError, LayoutError
+from amanet.skeleton import SkeletonClip, load_layout
 
 
 def make_clip(sample: str = "a", bodies: int = 2, frames: int = 4, joints: int = 3, label: int | None = 1) -> SkeletonClip:
@@ -39,6 +39,21 @@ def test_numbers_that_are_not_finite_are_refused(number: float) -> None:
     joints[0, 2, 1, 0] = number
     with pytest.raises(ClipError, match="not finite"):
         SkeletonClip("wild", joints, np.ones((1, 4, 3), bool))
+
+
+def test_its_numbers_are_nan_where_absent() -> None:
+    clip = make_clip()
+    present = clip.present.copy()
+    present[0, 1] = False
+    numbers = clip.with_joints(clip.joints, present).numbers
+    np.testing.assert_array_equal(np.isnan(numbers), np.broadcast_to(~present[..., None], numbers.shape))
+    np.testing.assert_array_equal(numbers[present], clip.joints[present])
+
+
+def test_a_clip_that_is_not_of_a_layout_is_refused() -> None:
+    make_clip(joints=17).check_fit(load_layout("coco17"))
+    with pytest.raises(LayoutError, match=r"clip a is not of the layout coco17\n.*17 joints of 3 numbers\n.*16 joints of 3"):
+        make_clip(joints=16).check_fit(load_layout("coco17"))
 
 
 def test_other_places_are_zero_where_absent() -> None:

@@ -58,7 +58,7 @@ class Recipe:
 
 def align(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> SkeletonClip:
     """The recipe ``aligned``; see its description in RECIPES."""
-    _check_fit(clip, layout)
+    clip.check_fit(layout)
     clip = _select_bodies(clip, _motion(layout.num_axes), max_bodies)
     main, seen = clip.joints[0], clip.present[0]
     places = clip.joints.copy()
@@ -70,7 +70,7 @@ def align(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> Sk
 
 def face(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> SkeletonClip:
     """The recipe ``facing``; see its description in RECIPES."""
-    _check_fit(clip, layout)
+    clip.check_fit(layout)
     if layout.coordinates != "xyz":
         raise LayoutError("the recipe facing is for 3-D joints", expected="a layout of xyz", got=layout.name, cure="use the recipe aligned")
     pair = _select_bodies(clip, _motion(layout.num_axes), max_bodies)
@@ -88,7 +88,7 @@ def face(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> Ske
 
 def keep_raw(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) -> SkeletonClip:
     """The recipe ``raw``; see its description in RECIPES."""
-    _check_fit(clip, layout)
+    clip.check_fit(layout)
     return _select_bodies(clip, _motion(layout.num_axes), max_bodies)
 
 
@@ -96,7 +96,7 @@ def as_msg3d(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) ->
     """The recipe ``msg3d``; see its description in RECIPES. Replayed to 300 frames it is that framework's input."""
     if layout.name != "ntu25":
         raise LayoutError("the recipe msg3d is for NTU RGB+D only", expected="layout ntu25", got=layout.name, cure="use the recipe aligned")
-    _check_fit(clip, layout)
+    clip.check_fit(layout)
     clip = _fill_gaps_as_msg3d(_select_bodies(clip, _spread, max_bodies))
     base, spine, left, right = (layout.joints.index(name) for name in ("spine_base", "spine_mid", "shoulder_left", "shoulder_right"))
     places = (clip.joints - clip.joints[:1, :, [spine]]) * clip.present[..., None]
@@ -115,7 +115,7 @@ def as_stgcn(clip: SkeletonClip, layout: SkeletonLayout, max_bodies: int = 2) ->
             got=layout.name,
             cure="use the recipe aligned",
         )
-    _check_fit(clip, layout)
+    clip.check_fit(layout)
     sureness = clip.joints[..., 2].sum(axis=2, dtype=np.float64)
     order = np.argsort(-sureness, axis=0, kind="stable")[:max_bodies]
     frame = np.arange(clip.num_frames)
@@ -199,15 +199,6 @@ def get_recipe(name: str) -> Recipe:
 
     description = f"Clips are mended, {mend}, and then: {RECIPES[MENDED].description}"
     return replace(RECIPES[MENDED], name=name, apply=align_mended, description=description, mend=mend)
-
-
-def _check_fit(clip: SkeletonClip, layout: SkeletonLayout) -> None:
-    if clip.joints.shape[2:] != (layout.num_joints, layout.num_coords):
-        raise LayoutError(
-            f"clip {clip.sample} is not of the layout {layout.name}",
-            expected=f"{layout.num_joints} joints of {layout.num_coords} numbers",
-            got=f"{clip.joints.shape[2]} joints of {clip.joints.shape[3]}",
-        )
 
 
 def _select_bodies(clip: SkeletonClip, measure: Measure, max_bodies: int) -> SkeletonClip:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Float32
 
 from amanet.data.benchmark import SampleKey
 from amanet.data.class_names import fault_of
@@ -155,7 +154,7 @@ def encode_clips(clips: Sequence[SkeletonClip], keys: Sequence[SampleKey]) -> pa
     unknown = [clip.sample for clip in clips if clip.label is None]
     if unknown:
         raise StoreError("clips without a label cannot be stored", got=first_of(unknown))
-    numbers = [mark_absent(clip.joints, clip.present).ravel() for clip in clips]
+    numbers = [clip.numbers.ravel() for clip in clips]
     ends = np.cumsum([0, *(part.size for part in numbers)], dtype=np.int64)
     flat = np.concatenate(numbers) if numbers else np.empty(0, np.float32)
     columns = {
@@ -169,13 +168,6 @@ def encode_clips(clips: Sequence[SkeletonClip], keys: Sequence[SampleKey]) -> pa
         "joints": pa.LargeListArray.from_arrays(pa.array(ends), pa.array(flat)),
     }
     return pa.table(columns, ROW_SCHEMA)
-
-
-def mark_absent(
-    joints: Float32[np.ndarray, "body frame joint coord"], present: Bool[np.ndarray, "body frame joint"]
-) -> Float32[np.ndarray, "body frame joint coord"]:
-    """The numbers as they stand on disk: NaN where a joint is absent."""
-    return np.where(present[..., None], joints, np.float32(np.nan))
 
 
 def check_place(path: Path, overwrite: bool) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from amanet.errors import ClipError
+from amanet.errors import ClipError, LayoutError
+from amanet.skeleton.layout import SkeletonLayout
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,21 @@ class SkeletonClip:
     @property
     def num_frames(self) -> int:
         return self.joints.shape[1]
+
+    @property
+    def numbers(self) -> Float32[np.ndarray, "body frame joint coord"]:
+        """The joints as they stand on disk: NaN where absent."""
+        return np.where(self.present[..., None], self.joints, np.float32(np.nan))
+
+    def check_fit(self, layout: SkeletonLayout) -> None:
+        """Raises LayoutError unless the clip has as many joints as the layout, of as many numbers."""
+        joints, coords = self.joints.shape[2:]
+        if (joints, coords) != (layout.num_joints, layout.num_coords):
+            raise LayoutError(
+                f"clip {self.sample} is not of the layout {layout.name}",
+                expected=f"{layout.num_joints} joints of {layout.num_coords} numbers",
+                got=f"{joints} joints of {coords}",
+            )
 
     def with_joints(
         self, joints: Float32[np.ndarray, "body frame joint coord"], present: Bool[np.ndarray, "body frame joint"] | None = None

@@ -1,7 +1,8 @@
-"""A clip as an array: a strict reader of ``.npy`` files, which holds no object and evaluates no header."""
+"""A clip as an array, a ``.npy`` file; its reader is strict: it makes no object and evaluates no header."""
 
 import math
 import re
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from amanet.data.clip_size import check_size, most_people
 from amanet.data.own.numbers import ClipNumbers
 from amanet.errors import FormatError
+from amanet.skeleton import SkeletonClip
 
 PREFIXES = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4}
 """Signature and version, and how many bytes tell the length of the header."""
@@ -19,6 +21,13 @@ HEADER = re.compile(
 )
 EXPECTED = "an array (body, frame, joint, coord) or (frame, joint, coord) of floats or whole numbers"
 CURE = "write it with numpy.save(path, numbers.astype(numpy.float32))"
+
+
+def as_npy(clip: SkeletonClip) -> bytes:
+    """The content of a file that holds the clip: float32 (body, frame, joint, coord), NaN where a joint is absent."""
+    buffer = BytesIO()
+    np.save(buffer, clip.numbers)
+    return buffer.getvalue()
 
 
 def read_npy(content: bytes, path: Path, max_bodies: int) -> ClipNumbers:

@@ -7,13 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-
 from amanet.data.benchmark import PARTS
 from amanet.data.own.description import DESCRIPTION_FILE, OwnDescription
 from amanet.data.own.labels import CLIP_NAME, LABELS_FILE, LARGEST_PERFORMER, SPLIT_COLUMN, OwnLabel, format_labels
-from amanet.data.store_writer import mark_absent
-from amanet.errors import FormatError, LayoutError
+from amanet.data.own.npy_file import as_npy
+from amanet.errors import FormatError
 from amanet.places import DISK, explained, in_the_making
 from amanet.skeleton import SkeletonClip, load_layout
 
@@ -91,12 +89,7 @@ class OwnDatasetWriter:
             LayoutError: the clip is not of the layout.
         """
         splits = dict(splits or {})
-        if clip.joints.shape[2:] != (self.layout.num_joints, self.layout.num_coords):
-            raise LayoutError(
-                f"clip {clip.sample} is not of the layout {self.layout.name}",
-                expected=f"{self.layout.num_joints} joints of {self.layout.num_coords} numbers",
-                got=f"{clip.joints.shape[2]} joints of {clip.joints.shape[3]}",
-            )
+        clip.check_fit(self.layout)
         rules = {
             "its name cannot be that of a file": CLIP_NAME.fullmatch(clip.sample),
             "a clip of this name was written already": clip.sample not in self._labels,
@@ -109,7 +102,7 @@ class OwnDatasetWriter:
                 got = f"label {clip.label}, performer {performer}, splits {splits}"
                 raise FormatError(f"clip {clip.sample} cannot be written: {problem}", where=self.path, got=got)
         with explained(DISK, self.path):
-            np.save(self.folder / CLIPS_FOLDER / f"{clip.sample}.npy", mark_absent(clip.joints, clip.present))
+            (self.folder / CLIPS_FOLDER / f"{clip.sample}.npy").write_bytes(as_npy(clip))
         self._labels[clip.sample] = OwnLabel(clip.sample, self.description.class_names[clip.label or 0], performer, splits)
 
     def _finish(self) -> None:
