@@ -92,8 +92,8 @@ def _members(groups: tuple[tuple[int, ...], ...], joints: int, kind: torch.dtype
 def fuse_layout(layout: SkeletonLayout) -> SkeletonLayout:
     """The layout contracted to its groups: one joint a group, linked where their joints are.
 
-    The root, the centre and every origin become the group that holds them. Where a part's anchor falls into the group of its origin, a
-    neighbouring group of the part stands in for it.
+    The root, the centre and every origin become the group that holds them. Where a part's anchor falls into the group of its origin, the
+    first other group of the part stands in for it, if there is one.
     """
     group_of = {joint: index for index, group in enumerate(layout.groups) for joint in group.joints}
     parents = tuple(_group_parent(layout, group, group_of) for group in layout.groups)

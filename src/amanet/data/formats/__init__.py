@@ -1,1 +1,1 @@
-"""One strict reader for each raw format: bytes in, a clip or a FormatError out."""
+"""Strict readers of raw formats, and what they share: a sound file gives its clips, and any other a FormatError."""
