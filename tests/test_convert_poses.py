@@ -236,6 +236,30 @@ def test_an_idx_that_everybody_has_is_none(tmp_path: Path) -> None:
         convert_poses("coco", tmp_path / "poses", tmp_path / "again")
 
 
+def write_standing(path: Path, people: list[list[tuple[int, int]]]) -> None:
+    """A file of COCO in which people stand: for each frame the id of each, -1 for none, and how many sizes of a body to the right."""
+    pose = np.column_stack([np.linspace(10, 110, 17), np.linspace(10, 110, 17), np.full(17, 0.9)])
+    found = [
+        {"image_id": frame, "track_id": number, "keypoints": (pose + np.array([100 * place, 0, 0])).ravel().tolist()}
+        for frame, standing in enumerate(people)
+        for number, place in standing
+    ]
+    path.parent.mkdir()
+    path.write_text(json.dumps(found))
+
+
+def test_somebody_who_stands_far_from_all_before_is_somebody_else(tmp_path: Path) -> None:
+    write_standing(tmp_path / "poses/a.json", [[(-1, 0)], [(-1, 0)], [(-1, 2)]])
+    convert_poses("coco", tmp_path / "poses", tmp_path / "out")
+    assert np.isfinite(np.load(tmp_path / "out/a.npy")).any((2, 3)).tolist() == [[True, True, False], [False, False, True]]
+
+
+def test_somebody_without_an_id_is_nobody_whose_id_is_in_the_frame(tmp_path: Path) -> None:
+    write_standing(tmp_path / "poses/a.json", [[(7, 0)], [(7, 0), (-1, 0)]])
+    convert_poses("coco", tmp_path / "poses", tmp_path / "out")
+    assert np.isfinite(np.load(tmp_path / "out/a.npy")).any((2, 3)).tolist() == [[True, True], [False, True]]
+
+
 def test_files_that_are_all_called_alike_are_named_by_their_folders(tmp_path: Path) -> None:
     for sample in CLIPS:
         write_alphapose(tmp_path / f"poses/{sample}/alphapose-results.json", lambda person: person)

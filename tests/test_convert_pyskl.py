@@ -24,6 +24,7 @@ def test_a_pickle_becomes_a_store_with_its_splits(flat: bool, layout: str, tmp_p
     assert main(["prepare", "own", store_path, own, "--workers", "1", "--recipe", "raw"]) == 0
     store = ClipStore.open(store_path)
     assert (store.dataset, store.layout.name, store.class_names) == ("own:ntu60--2d-", layout, ("0", "6"))
+    assert store.header.max_bodies == 2
     assert store.index["performer"].to_pylist() == [1, 1, 2, 2, 3, 3, 4, 4]
     parts = split_rows(store, get_benchmark("own-xsub"))
     assert (parts["train"].tolist(), parts["test"].tolist()) == ([0, 1, 2, 3], [4, 5, 6, 7])

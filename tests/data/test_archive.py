@@ -71,6 +71,15 @@ def test_entries_packed_in_another_way_are_refused(tmp_path):
         samples([tmp_path / "some.zip"])
 
 
+def test_entries_that_are_encrypted_are_refused(tmp_path):
+    path = write_zip(tmp_path / "some.zip", {"A.skeleton": b"1"})
+    content = bytearray(path.read_bytes())
+    content[6] |= 1  # of the flags in the entry's own header
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match="it is encrypted"):
+        samples([path])
+
+
 def test_an_archive_of_many_entries_costs_a_reader_nothing(tmp_path, monkeypatch):
     members = list_members([write_zip(tmp_path / "some.zip", {"A.skeleton": b"1"})], SUFFIX)
     monkeypatch.setattr(zipfile, "ZipFile", None)  # whoever opens one reads all of its directory
@@ -135,6 +144,16 @@ def test_a_million_entries_are_refused_at_once(tmp_path):
         list_members([path], SUFFIX)
     assert time.monotonic() - began < 0.5
     assert zipfile.is_zipfile(path)
+
+
+def test_an_archive_that_announces_fewer_entries_than_its_directory_has_room_for_is_refused_unread(tmp_path, monkeypatch):
+    path = write_zip(tmp_path / "lie.zip", {f"{index:04}{'x' * 200}.skeleton": b"1" for index in range(400)})
+    content = path.read_bytes()
+    path.write_bytes(content[:-14] + struct.pack("<2H", 1, 1) + content[-10:])
+    monkeypatch.setattr(archive, "MAX_ENTRIES", 300)
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(FormatError, match="too large to be a data set"):
+        list_members([path], SUFFIX)
 
 
 @given(number=st.integers(0, 300), comment=st.binary(max_size=300))

@@ -17,7 +17,7 @@ from amanet.data.normalise import RECIPES, align, as_msg3d, as_stgcn, face, keep
 from amanet.data.padding import replay
 from amanet.data.published import get_dataset
 from amanet.errors import LayoutError
-from amanet.skeleton import SkeletonClip, load_layout
+from amanet.skeleton import SkeletonClip, SkeletonLayout, load_layout
 from fabricate.ntu import skeleton_file
 from fabricate.raw import kinetics_document
 from reference import msg3d_recipe, stgcn_recipe
@@ -289,6 +289,16 @@ def test_two_dimensional_clips_are_moved_only() -> None:
     result = align(clip, KINETICS18)
     np.testing.assert_array_equal(result.joints[..., 2], clip.joints[..., 2])
     np.testing.assert_array_equal(result.joints[..., :2], clip.joints[..., :2] - clip.joints[0, 0, KINETICS18.centre, :2])
+
+
+@pytest.mark.parametrize("layout", [NTU25, KINETICS18])
+def test_where_the_centre_is_never_seen_the_middle_of_the_first_frame_is_the_origin(layout: SkeletonLayout) -> None:
+    rng = np.random.default_rng(0)
+    present = rng.uniform(size=(1, 6, layout.num_joints)) < 0.5
+    present[0, :2], present[..., layout.centre] = [[False], [True]], False
+    joints = np.where(present[..., None], rng.uniform(1, 2, (*present.shape, 3)), 0).astype(np.float32)
+    result = align(SkeletonClip("a", joints, present), layout)
+    np.testing.assert_allclose(result.joints[0, 1, present[0, 1], : layout.num_axes].mean(axis=0), 0, atol=1e-6)
 
 
 GRID = st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e-7, 100.0])

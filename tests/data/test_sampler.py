@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amanet.data.dataset import ClipDataset, ClipSampling
-from amanet.data.sampler import EpochBatches, make_loader
+from amanet.data.sampler import EpochBatches, draw_balanced, make_loader
 from amanet.errors import ExperimentError
 from fabricate.stores import ragged_clips, write_store
 
@@ -148,6 +148,13 @@ def test_large_classes_come_in_turn_and_a_clip_that_comes_again_is_augmented_ane
     epochs = [{index[1] for batch in EpochBatches(22, 8, 0, epoch, balanced_labels=labels) for index in batch} for epoch in range(8)]
     assert set.union(*epochs) == set(range(22))
     assert not torch.equal(torch.from_numpy(dataset[2, 3].joints), torch.from_numpy(dataset[2, 3, 1].joints))
+
+
+def test_no_class_comes_more_often_than_another_over_many_epochs():
+    labels = np.repeat(np.arange(3), 3)[:-1]
+    drawn = [np.bincount(labels[draw_balanced(labels, np.random.default_rng(epoch))]) for epoch in range(20)]
+    assert {int(counts.argmin()) for counts in drawn} == {0, 1, 2}
+    assert all(sorted(counts) == [2, 3, 3] for counts in drawn)
 
 
 def test_a_balanced_loader_goes_by_the_labels_of_the_clips(dataset):

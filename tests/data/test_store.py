@@ -167,6 +167,15 @@ def test_wrong_index_is_refused_with_the_offender(store, column, value, problem)
     assert rows[5]["sample"] in str(caught.value)
 
 
+def test_a_clip_is_in_one_of_the_parts_of_a_split_or_in_none(tmp_path):
+    clips = ragged_clips()
+    one, two = clips[4].sample, clips[5].sample
+    store = write_store(tmp_path / "store", clips, splits={"split": {one: "train"}})
+    assert store.index["split"].to_pylist().count(None) == len(clips) - 1
+    with pytest.raises(StoreError, match=rf"cells of split that are no part of a split(.|\n)*got: {two}\n"):
+        write_store(tmp_path / "other", clips, splits={"split": {one: "train", two: "tests"}})
+
+
 def test_first_ten_offenders_are_listed(store):
     rows = [{**row, "label": 99} for row in store.index.to_pylist()]
     pq.write_table(pa.Table.from_pylist(rows, INDEX_SCHEMA), store.path / "index.parquet")

@@ -1,6 +1,6 @@
 """Clips and stores of random numbers, of every shape and with gaps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,13 @@ def ntu_samples(performers: Sequence[int], actions: Sequence[int]) -> list[str]:
 
 
 def write_store(
-    path: Path, clips: Sequence[SkeletonClip], dataset: str = "ntu60", *, overwrite: bool = False, class_names: Sequence[str] = ()
+    path: Path,
+    clips: Sequence[SkeletonClip],
+    dataset: str = "ntu60",
+    *,
+    overwrite: bool = False,
+    class_names: Sequence[str] = (),
+    splits: Mapping[str, Mapping[str, str]] | None = None,
 ) -> ClipStore:
     """A store of these clips; without names of classes, with those of the data set."""
     source = get_dataset(dataset)
@@ -43,6 +49,7 @@ def write_store(
         recipe="aligned",
         class_names=class_names or source.class_names,
         max_bodies=max(source.max_bodies, *(clip.num_bodies for clip in clips)) if clips else source.max_bodies,
+        splits=splits,
         overwrite=overwrite,
     )
     with writer:
