@@ -214,6 +214,17 @@ def test_data_that_do_not_fit_are_said_before_anything_is_written(store: ClipSto
         assert not (tmp_path / "out").exists()
 
 
+def test_runs_on_a_store_prepared_otherwise_are_no_rows_of_a_table(tmp_path: Path) -> None:
+    store = tiny_store(tmp_path)
+    table = write_table(tmp_path / "mine.yaml", {"title": "t", "rows": [{"name": "a"}]})
+    (result,) = ablate(table, tmp_path / "out", tiny_experiment(store), ON_CPU, seeds=(0,))
+    assert f"prepared by {store.recipe};" in result.conditions()
+    clips = [store.clip(row) for row in range(len(store))]
+    again = write_store(store.path, clips, recipe="raw", overwrite=True)
+    with pytest.raises(RunError, match="the store's recipe is not the one"):
+        ablate(table, tmp_path / "out", tiny_experiment(again), ON_CPU, seeds=(0,))
+
+
 def test_a_foreign_run_is_not_written_over(store: ClipStore, tmp_path: Path) -> None:
     table = write_table(tmp_path / "mine.yaml", {"title": "t", "rows": [{"name": "a"}]})
     run = run_folder(tmp_path, tiny_experiment(store))

@@ -22,6 +22,7 @@ from amanet.fusion import join, top_accuracies
 from amanet.metrics import Scores, scores_file
 from amanet.model import Network
 from amanet.places import make_folder, write_file
+from amanet.trained import check_store, load_trained
 from amanet.training_pool import is_finished, train_all
 
 Wanted = dict[tuple[str, int, str], Experiment]
@@ -55,7 +56,7 @@ def ablate(
     Raises:
         ExperimentError: a table or one of its settings does not exist, or the store does not hold the benchmark's clips.
         StoreError: the store cannot be read.
-        RunError: trainings failed; the tables are written without them.
+        RunError: trainings failed, and the tables are written without them; or a run was trained on a store of another kind.
     """
     if not seeds or jobs < 1:
         raise ExperimentError("there is nothing to train", expected="one seed or more, one job or more", got=f"seeds {seeds}, {jobs} jobs")
@@ -74,9 +75,11 @@ def ablate(
     trained = [each for experiments in wanted.values() for each in experiments.values()]
     trained.sort(key=lambda each: seeds.index(each.seed))  # all tables of one seed come before the next seed
     runs = {run_folder(out, each): each for each in trained}
+    for run in filter(is_finished, runs):
+        check_store(load_trained(run)[1], store, run)
     make_folder(out)
     failed = train_all(runs, machine, jobs)
-    found = [_result(each, wanted[each.name], out, seeds, benchmarks, parts[0]) for each in tables]
+    found = [_result(each, wanted[each.name], out, seeds, benchmarks, parts[0], store.recipe) for each in tables]
     for result in found:
         write_file(out / f"{result.table.name}.json", json.dumps(to_plain(result), indent=1).encode())
         write_file(out / f"{result.table.name}.md", result.markdown().encode())
@@ -117,10 +120,12 @@ def _experiments(table: Table, start: Experiment, seeds: Sequence[int], benchmar
     }
 
 
-def _result(table: Table, wanted: Wanted, out: Path, seeds: Sequence[int], benchmarks: Sequence[str], part: str) -> TableResult:
+def _result(
+    table: Table, wanted: Wanted, out: Path, seeds: Sequence[int], benchmarks: Sequence[str], part: str, normalisation: str
+) -> TableResult:
     example = next(iter(wanted.values()))
     rows = [_row_result(table, row, wanted, out, seeds, benchmarks, part) for row in table.rows if not row.hidden]
-    return TableResult(table, tuple(rows), tuple(benchmarks), tuple(seeds), part, _clips(out, rows, part), example)
+    return TableResult(table, tuple(rows), tuple(benchmarks), tuple(seeds), part, _clips(out, rows, part), example, normalisation)
 
 
 def _clips(out: Path, rows: Sequence[RowResult], part: str) -> int:

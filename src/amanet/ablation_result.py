@@ -77,6 +77,7 @@ class TableResult:
         part: clips that were scored.
         clips: their number, over all benchmarks; 0 where nothing is trained.
         example: the experiment of the first row and seed, for all that the rows have in common.
+        normalisation: the recipe that the clips were prepared by; empty in a file of before it was written down.
     """
 
     table: Table
@@ -86,6 +87,7 @@ class TableResult:
     part: str
     clips: int
     example: Experiment
+    normalisation: str = ""
 
     @classmethod
     def read(cls, path: Path) -> "TableResult":
@@ -149,10 +151,11 @@ class TableResult:
         """One sentence on how the numbers came about."""
         recipe, sampling = self.example.recipe, self.example.sampling
         over = f"mean over {len(self.benchmarks)} folds" if len(self.benchmarks) > 1 else ""
+        prepared = f", prepared by {self.normalisation}" if self.normalisation else ""
         seeds = f"mean ± standard deviation over seeds {', '.join(map(str, self.seeds))}"
         where = ", ".join(self.benchmarks)
         return (
-            f"{where}, {self.part} part; {', '.join(filter(None, [over, seeds]))}; width {self.example.network.width}, "
+            f"{where}, {self.part} part{prepared}; {', '.join(filter(None, [over, seeds]))}; width {self.example.network.width}, "
             f"{sampling.frames} frames, {recipe.epochs} epochs; last epoch."
         )
 

@@ -188,7 +188,7 @@ def _comparable(one: TableResult, other: TableResult) -> bool:
     own = {*one.table.example_settings(), *other.table.example_settings()}
     apart = set(differing(to_plain(one.example), to_plain(other.example))) - {"seed"}
     studied = {name for name in apart if _is_part(name, ("stream", "network")) and name != "network.width" and _is_part(name, own)}
-    return (one.benchmarks, one.part) == (other.benchmarks, other.part) and apart == studied
+    return all(getattr(one, name) == getattr(other, name) for name in ("benchmarks", "part", "normalisation")) and apart == studied
 
 
 def _is_part(name: str, of: Collection[str]) -> bool:
