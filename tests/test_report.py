@@ -10,7 +10,7 @@ import pytest
 from amanet.ablation import Row, Table, table_names
 from amanet.ablation_result import TableResult
 from amanet.errors import RunError
-from amanet.report import BEGIN, END, ORDER, report
+from amanet.report import BEGIN, END, ORDER, _differences, _sections, report
 from fabricate.results import fabricate_result, row_result, table_result, write_result
 
 FOLDS = tuple(f"sbu-fold{fold}" for fold in range(1, 6))
@@ -193,6 +193,13 @@ def test_all_data_sets_of_the_paper_stand_on_one_page(tmp_path: Path) -> None:
     page, *pictures = report(tmp_path / "results.md", folders)
     assert [row[0] for row in rows_of(page, "## What was trained")] == list(benchmarks)
     assert tmp_path / "images/claims.png" in pictures
+    ahead, behind = _differences(_sections(folders))
+    assert {name: round(number, 1) for name, number in ahead.paper.items()} == {
+        **dict.fromkeys(("ntu60-xsub", "utd-mhad", "nucla", "sbu-fold1"), 0.6),
+        "ntu60-xview": 0.4,
+        "ntu120-xset": 0.2,
+    }
+    assert (round(behind.paper["ntu120-xsub"], 1), len(behind.paper)) == (0.2, 1)
 
 
 def changed(result: TableResult, **settings: object) -> TableResult:

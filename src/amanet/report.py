@@ -256,7 +256,7 @@ def _differences(sections: Sequence[_Section]) -> list[Difference]:
     for key in _claim_keys(sections):
         claims = {section.title: claims[key] for section, claims in zip(sections, by_section, strict=True) if key in claims}
         here = {title: (claim.mean, claim.half_width) for title, claim in claims.items() if claim.mean is not None}
-        paper = next(iter(claims.values())).paper
+        paper = {title: claim.paper for title, claim in claims.items() if claim.paper is not None}
         found.append(Difference(titles[key[0]], key[1], key[2], paper, here))
     return found
 

@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 
 from amanet.errors import AmanetError
 from amanet.pictures import Difference, difference_chart
 
 DIFFERENCES = [
-    Difference("Table 1", "a", "b", 0.4, {"one": (1.0, 0.5), "two": (-0.2, 0.5)}),
-    Difference("Table 1", "c", "b", None, {"one": (2.0, None)}),
-    Difference("Table 2", "d", "e", -0.6, {}),
+    Difference("Table 1", "a", "b", {"one": 0.4}, {"one": (1.0, 0.5), "two": (-0.2, 0.5)}),
+    Difference("Table 1", "c", "b", {}, {"one": (2.0, None)}),
+    Difference("Table 2", "d", "e", {"one": -0.6, "two": -0.6}, {}),
 ]
 
 
@@ -42,15 +43,17 @@ def test_any_number_of_series_is_told_apart():
     """Each has a colour and shape of its own, and in a row a height of its own, with room below for the next row."""
     here = {str(index): (1.0, 0.5) for index in range(12)}
     few = {"11": (2.0, None)}
-    figure = difference_chart([Difference("Table 1", "a", "b", 0.4, here), Difference("Table 1", "c", "b", 0.4, few)])
+    figure = difference_chart([Difference("Table 1", "a", "b", {"3": 0.4}, here), Difference("Table 1", "c", "b", {}, few)])
     figure.draw_without_rendering()
     axes = figure.axes[0]
     legend = axes.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == [*here, "paper"]
-    marks = [(item.get_edgecolor().tobytes(), item.get_paths()[0].vertices.tobytes()) for item in legend.legend_handles]
+    marks = [
+        (str(item.get_edgecolor()), str(item.get_paths()[0].vertices)) for item in legend.legend_handles if isinstance(item, PathCollection)
+    ]
     assert len(set(marks)) == 13
-    dots = [np.asarray(item.get_offsets()) for item in axes.collections if item.get_label().startswith("_")]
+    dots = [np.asarray(item.get_offsets()) for item in axes.collections if str(item.get_label()).startswith("_")]
     heights = [float(y) for places in dots for x, y in places if x == 1.0]
     assert heights == sorted(set(heights))
     assert len(heights) == 12
@@ -62,11 +65,20 @@ def test_any_number_of_series_is_told_apart():
     assert legend.get_window_extent().y1 <= figure.bbox.y1
 
 
+def test_the_papers_numbers_stand_beside_their_series_where_they_differ():
+    here = {"one": (1.0, 0.5), "two": (2.0, 0.5), "three": (3.0, 0.5)}
+    rows = [Difference("Table 1", "a", "b", paper, here) for paper in ({"one": 0.4, "two": 0.4}, {"one": 0.5, "three": 0.6}, {})]
+    places = [np.asarray(item.get_offsets()) for item in difference_chart(rows).axes[0].collections]
+    paper = [(float(x), float(y)) for x, y in places[-1]]
+    heights = {float(x): sorted(float(y) for found in places for z, y in found if z == x) for x in (1.0, 2.0, 3.0)}
+    assert paper == [(0.4, heights[2.0][0]), (0.5, heights[1.0][1]), (0.6, heights[3.0][1])]
+
+
 def test_where_nothing_was_measured_there_is_nothing_to_draw():
     with pytest.raises(AmanetError, match="no difference to draw"):
-        difference_chart([Difference("Table 1", "a", "b", 0.4, {})])
+        difference_chart([Difference("Table 1", "a", "b", {"one": 0.4}, {})])
 
 
 def test_numbers_that_are_not_finite_are_refused():
     with pytest.raises(AmanetError, match="not finite"):
-        difference_chart([Difference("Table 1", "a", "b", None, {"one": (float("nan"), None)})])
+        difference_chart([Difference("Table 1", "a", "b", {}, {"one": (float("nan"), None)})])

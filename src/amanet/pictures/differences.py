@@ -28,14 +28,14 @@ class Difference:
         group: rows of one group stand together under its name.
         better: what is expected to be better.
         worse: than what.
-        paper: the expected difference in points, where it is known.
+        paper: by series, the expected difference in points, where it is known.
         here: by series, the difference that was measured and the half width of its interval, None where it is not known.
     """
 
     group: str
     better: str
     worse: str
-    paper: float | None = None
+    paper: Mapping[str, float] = field(default_factory=dict)
     here: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
 
 
@@ -44,7 +44,8 @@ def difference_chart(differences: Sequence[Difference], *, title: str | None = N
     """One row a difference: dots with intervals are measured, hollow diamonds are the paper's; right of zero is as expected.
 
     A dot is full where its interval leaves out zero, and hollow elsewhere. The axis reaches as far as the dots; an interval may leave it.
-    A row has its series from top to bottom in the order of the legend, and is as high as they need.
+    A row has its series from top to bottom in the order of the legend, and is as high as they need. One diamond in its middle stands for
+    all of them; where the paper's numbers differ, each series has its own beside it.
 
     Args:
         differences: of one group one after another, from top to bottom.
@@ -53,11 +54,11 @@ def difference_chart(differences: Sequence[Difference], *, title: str | None = N
     Raises:
         AmanetError: nothing was measured, or a number is not finite.
     """
-    series = list(dict.fromkeys(name for each in differences for name in each.here))
-    if not series:
+    series = list(dict.fromkeys(name for each in differences for name in (*each.here, *each.paper)))
+    if not any(each.here for each in differences):
         raise AmanetError("there is no difference to draw", expected="one that was measured, or more", got="none")
     means = [mean for each in differences for mean, _ in each.here.values()]
-    means += [each.paper for each in differences if each.paper is not None]
+    means += [number for each in differences for number in each.paper.values()]
     if not np.isfinite(means).all():
         raise AmanetError("a difference is not finite", got=means)
     rows = _rows(differences, series)
@@ -72,8 +73,7 @@ def difference_chart(differences: Sequence[Difference], *, title: str | None = N
     for index, name in enumerate(series):
         again, place = divmod(index, len(SERIES_COLOURS))
         _draw_series(axes, name, rows, SERIES_COLOURS[place], SHAPES[again % len(SHAPES)])
-    paper = [(row.shown.paper, row.middle) for row in rows if row.shown.paper is not None]
-    if paper:
+    if paper := [diamond for row in rows for diamond in row.diamonds()]:
         points = np.array(paper, dtype=np.float64)
         axes.scatter(*points.T, marker="D", s=26, facecolors="none", edgecolors=ORANGE, linewidths=1.3, label="paper", zorder=4)
     axes.set(xlim=(-reach, reach), ylim=(rows[-1].bottom + 0.1, -1.5), yticks=[], xlabel=X_LABEL)
@@ -98,6 +98,13 @@ class _Row:
     def middle(self) -> float:
         return (self.top + self.bottom) / 2
 
+    def diamonds(self) -> list[tuple[float, float]]:
+        """The paper's numbers and their heights."""
+        paper = self.shown.paper
+        if len(set(paper.values())) == 1:
+            return [(next(iter(paper.values())), self.middle)]
+        return [(number, self.heights[name]) for name, number in paper.items()]
+
 
 def _rows(differences: Sequence[Difference], series: Sequence[str]) -> list[_Row]:
     """From top to bottom, with room above each group for its name."""
@@ -105,7 +112,7 @@ def _rows(differences: Sequence[Difference], series: Sequence[str]) -> list[_Row
     for each in differences:
         begins = not rows or rows[-1].shown.group != each.group
         top = rows[-1].bottom + 0.9 * begins if rows else -0.5
-        names = [name for name in series if name in each.here]
+        names = [name for name in series if name in each.here or name in each.paper]
         bottom = top + max(1.0, LANE * (len(names) + 1))
         first = (top + bottom - LANE * (len(names) - 1)) / 2
         rows.append(_Row(each, begins, top, bottom, {name: first + LANE * index for index, name in enumerate(names)}))
