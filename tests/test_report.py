@@ -240,6 +240,15 @@ def test_tables_are_compared_that_differ_in_what_they_are_about(other: TableResu
     assert len(rows_of(page, "## What was trained")) == sections
 
 
+def test_a_table_is_compared_with_all_of_a_section(tmp_path: Path) -> None:
+    """The first table studies what tells the two others apart, so each may stand beside it, and not both."""
+    first = setting(FIG7, {"network.body_mean": "present"}, body_mean="present")
+    for result in (first, fabricate_result("table5"), setting(fabricate_result("table9"), {}, body_mean="present")):
+        write_result(result, tmp_path)
+    page, *_ = report(tmp_path / "results.md", [tmp_path])
+    assert len(rows_of(page, "## What was trained")) == 2
+
+
 def test_a_number_that_tells_sections_apart_is_no_others_name(tmp_path: Path) -> None:
     """A folder with two recipes, and one that is called as the second of them would be."""
     other = fabricate_result("table8")
