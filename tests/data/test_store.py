@@ -117,6 +117,13 @@ def test_damage_is_noticed_at_opening(store, name, damage):
     assert caught.value.cure
 
 
+def test_a_column_whose_name_is_no_text_is_refused(store):
+    path = store.path / "index.parquet"
+    path.write_bytes(path.read_bytes().replace(b"camera", b"\xf3amera"))
+    with pytest.raises(StoreError, match="the index cannot be read"):
+        ClipStore.open(store.path)
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

@@ -249,7 +249,7 @@ def _read_index(path: Path, header: StoreHeader) -> pa.Table:
     try:
         index = pq.read_table(place).combine_chunks()
         index.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise StoreError(f"the index cannot be read: {error}", where=place, cure=REPAIR) from error
     if not index.schema.equals(schema) or any(index[name].null_count for name in ("sample", "label", "bodies", "frames", "offset")):
         raise StoreError("the index has other columns than it should", where=place, expected=schema, got=index.schema, cure=REPAIR)
