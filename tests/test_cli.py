@@ -150,6 +150,7 @@ def test_an_unknown_flag_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "cure"),
     [
         (["train", "run", "--benchmark", "ntu60-xsub", "--store", "store", "--validation_performers", "1"], 'a list, as in "[1, 5]"'),
+        (["train", "run", "--benchmark", "ntu60-xsub", "--store", "store", "--recipe.decay", "1" + 400 * "0"], "see amanet train --help"),
         (["train", "--resume", "run", "--recipe.epochs", "4"], "what to do: with --resume go --accelerator, "),
     ],
 )
@@ -157,6 +158,45 @@ def test_what_to_write_instead_is_said(arguments: list[str], cure: str, capsys: 
     with pytest.raises(SystemExit):
         main(arguments)
     assert cure in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("network: 24", "network is no table of names and values"),
+        ("network: {block: 3}", "network.block is no table"),
+        ("network.block: 3", "network.block is no table"),
+        ("recipe: [1]", "recipe is no table"),
+        ("recipe:", "recipe is no table"),
+        ("recipe: {nesterov: }", "the setting recipe.nesterov is empty"),
+        ("recipe.epochs:", "the setting recipe.epochs is empty"),
+        ("precision:", "the setting precision is empty"),
+        ("loader_workers: null", "the setting loader_workers is empty"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["train", "ablate"])
+def test_settings_of_another_form_are_never_the_default(
+    verb: str, text: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("benchmark: ntu60-xsub\nstore: store\n" + text)
+    assert main([verb, *REQUIRED[verb][: 1 if verb == "train" else 2], "--config", "mine.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"amanet {verb}: mine.yaml: ")
+    assert problem in said
+
+
+def test_a_table_in_a_flag_holds_a_value_for_every_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "run", "--benchmark", "ntu60-xsub", "--store", "store", "--recipe", "{nesterov: null}"]) == 2
+    assert "the setting recipe.nesterov is empty" in capsys.readouterr().err
+
+
+def test_a_form_with_empty_places_for_what_is_required_is_filled_in_by_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "form.yaml").write_text("benchmark: null\nstore: null\nrecipe: {clip_gradient: null}\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "run", "--config", str(tmp_path / "form.yaml"), "--benchmark", "ntu60-xsub", "--store", "store", "--print_config"])
+    assert ended.value.code == 0
+    assert "benchmark: ntu60-xsub" in capsys.readouterr().out
 
 
 def test_an_error_is_a_sentence_and_no_traceback(tmp_path: Path) -> None:

@@ -126,6 +126,10 @@ def test_the_file_is_plain_yaml(tmp_path: Path) -> None:
         (lambda plain: plain.update(precision="16"), "precision"),
         (lambda plain: plain.update(recipe=[1, 2]), "recipe"),
         (lambda plain: plain.update(seed=None), "seed"),
+        (lambda plain: plain["recipe"].update(nesterov=None), "recipe.nesterov is empty"),
+        (lambda plain: plain["network"]["block"].update(tail=None), "network.block.tail is empty"),
+        (lambda plain: plain["network"].update(block=3), "network.block is no table"),
+        (lambda plain: plain["recipe"].update(decay=10**400), "too large"),
         (lambda plain: plain["network"].update(width="wide"), "width"),
     ],
 )

@@ -109,27 +109,40 @@ def overview() -> str:
     return f"{title}\n\nusage: amanet VERB [...]\n\n{verbs}\n\n`amanet VERB --help` explains a verb."
 
 
-def _parser(verb: str) -> "ArgumentParser":
+def _parser(verb: str, *takers: Callable[..., Any]) -> "ArgumentParser":
+    """A parser for what functions and dataclasses take, which the caller adds to it."""
+    from inspect import signature
+
     from jsonargparse import ActionConfigFile, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
 
-    from amanet.settings_file import read_settings
+    from amanet.settings_file import check_places, read_settings
+
+    expected = {name: parameter for taker in takers for name, parameter in signature(taker).parameters.items()}
 
     class ConfigFile(ActionConfigFile):
         """A file that is looked at before its values are taken."""
 
         def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
             if Path(values).is_file():
-                read_settings(Path(values), "these settings")
+                check_places(expected, read_settings(Path(values), "these settings"), Path(values))
             super().__call__(parser, cfg, values, option_string)
 
-    parser = ArgumentParser(prog=f"amanet {verb}", description=VERBS[verb.partition(" ")[0]], exit_on_error=False, allow_abbrev=False)
+    class Parser(ArgumentParser):
+        """One that looks at what a flag for a whole table said, too."""
+
+        def parse_args(self, *args: Any, **options: Any) -> Any:
+            found = super().parse_args(*args, **options)
+            check_places(expected, found.as_dict())
+            return found
+
+    parser = Parser(prog=f"amanet {verb}", description=VERBS[verb.partition(" ")[0]], exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action=ConfigFile, help="settings from a YAML file; flags after it take precedence")
     return parser
 
 
 def _function_arguments(verb: str, function: Callable[..., Any], rest: Sequence[str], **many: str) -> dict[str, Any]:
     """The arguments of a function from the command line: required ones by place, ``many`` of them one or more, the others as flags."""
-    parser = _parser(verb)
+    parser = _parser(verb, function)
     parser.add_function_arguments(function, as_positional=True, skip=set(many))
     for name, description in many.items():
         parser.add_argument(name, nargs="+", type=Path, help=description)
@@ -144,7 +157,7 @@ def _parse(parser: "ArgumentParser", rest: Sequence[str], cure: str | None = Non
 
     try:
         return cast("Namespace", parser.instantiate(parser.parse_args(list(rest))))
-    except ArgumentError as error:
+    except (ArgumentError, OverflowError) as error:
         said = str(error).replace("Expected a <class 'tuple'>", 'Expected a list, as in "[1, 5]"')
         print(f"{parser.prog}: {said}\n  what to do: {cure or f'see {parser.prog} --help'}", file=sys.stderr)
         raise SystemExit(2) from error
@@ -195,7 +208,7 @@ def _train(rest: Sequence[str]) -> None:
         return
     from amanet.experiment import Experiment, Machine
 
-    parser = _parser("train")
+    parser = _parser("train", Experiment, Machine)
     parser.add_argument("run", type=Path, help="folder to write the run into")
     parser.add_class_arguments(Experiment)
     parser.add_class_arguments(Machine)
@@ -217,7 +230,7 @@ def _resume_arguments(rest: Sequence[str]) -> tuple[Path, Any]:
 
     from amanet.experiment import Machine
 
-    parser = _parser("train")
+    parser = _parser("train", Machine)
     parser.add_argument("--resume", type=Path, metavar="RUN", required=True, help="folder of the stopped run")
     parser.add_class_arguments(Machine)
     flags = ", ".join(f"--{field.name}" for field in fields(Machine))
@@ -256,7 +269,7 @@ def _ablate(rest: Sequence[str]) -> None:
     from amanet.ablate import ablate
     from amanet.experiment import Experiment, Machine
 
-    parser = _parser("ablate")
+    parser = _parser("ablate", ablate, Experiment, Machine)
     parser.add_function_arguments(ablate, as_positional=True, skip={"experiment", "machine"})
     parser.add_class_arguments(Experiment, skip={"seed"})
     parser.add_class_arguments(Machine)

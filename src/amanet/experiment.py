@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from amanet.devices import Accelerator, Precision
 from amanet.errors import AmanetError, ExperimentError
 from amanet.model import NetworkConfig
 from amanet.places import write_file
-from amanet.settings_file import read_settings
+from amanet.settings_file import check_places, read_settings
 from amanet.skeleton import Stream
 
 EXPERIMENT_FILE = "experiment.yaml"
@@ -211,25 +212,16 @@ def from_plain(kind: type, plain: Any, where: Path | str) -> Any:
     Raises:
         ExperimentError: a field is unknown, missing or of the wrong type, or its value contradicts another.
     """
-    _check_tables(kind, plain, where)
+    check_places(signature(kind).parameters, plain, where)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, "value")
     try:
         return parser.instantiate(parser.parse_object({"value": plain}))["value"]
-    except (ArgumentError, TypeError, ValueError) as error:
+    except (ArgumentError, TypeError, ValueError, OverflowError) as error:
         raise ExperimentError(f"these settings cannot be read: {error}", where=where) from error
     except AmanetError as error:
         error.where = str(where)
         raise
-
-
-def _check_tables(kind: Any, plain: Any, where: Path | str, name: str = "the whole") -> None:
-    """Refuse a file, or a field of it, that should hold settings by name and holds something else."""
-    if not isinstance(plain, dict):
-        raise ExperimentError(f"these settings cannot be read: {name} is no table of names and values", where=where, got=plain)
-    for setting in dataclasses.fields(kind):
-        if dataclasses.is_dataclass(setting.type) and setting.name in plain:
-            _check_tables(setting.type, plain[setting.name], where, setting.name)
 
 
 def write_experiment(experiment: Experiment, path: Path) -> None:

@@ -1,7 +1,10 @@
 """YAML files of settings as plain values: any file ends in values of a size that can be looked at, or in one error."""
 
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
@@ -48,3 +51,31 @@ def _written_out(value: Any, known: dict[int, int]) -> int:
         members = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_written_out(member, known) for member in members)
     return known[id(value)]
+
+
+def check_places(expected: Mapping[str, Parameter], plain: Any, where: Path | str | None = None, name: str = "") -> None:
+    """Refuses what a parser would drop or take for a value: something else where settings by name belong, and nothing where a value does.
+
+    Args:
+        expected: parameters by name, of a dataclass or a function (:func:`inspect.signature`).
+        plain: the settings, by names that may be dotted. One that is required may be empty, as in a form that is yet to be filled in.
+        where: the file they are from.
+        name: dotted, of the setting whose settings these are.
+
+    Raises:
+        ExperimentError: a setting is of another form; its name is said.
+    """
+    if not isinstance(plain, dict):
+        problem = f"these settings cannot be read: {name or 'the whole'} is no table of names and values"
+        raise ExperimentError(problem, where=where, got="nothing" if plain is None else plain)
+    for each, value in plain.items():
+        first, _, rest = str(each).partition(".")
+        parameter = expected.get(first)
+        if parameter is None:
+            continue  # that there is no such setting is for the parser to say
+        kind, dotted = parameter.annotation, f"{name}.{first}" if name else first
+        if is_dataclass(kind):
+            check_places(signature(kind).parameters, {rest: value} if rest else value, where, dotted)  # pyright: ignore[reportArgumentType]
+        elif value is None and parameter.default is not Parameter.empty and type(None) not in get_args(kind):
+            cure = "write a value, or leave the line out for the default"
+            raise ExperimentError(f"the setting {dotted} is empty", where=where, cure=cure)
