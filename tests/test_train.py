@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,18 @@ def test_the_seed_decides_and_the_machine_does_not(undisturbed: Path, store: Cli
     train(tiny_experiment(store, seed=1), tmp_path / "other")
     assert weights_digest(tmp_path / "again") == weights_digest(undisturbed)
     assert weights_digest(tmp_path / "other") != weights_digest(undisturbed)
+
+
+def test_a_loader_worker_that_is_killed_is_an_error_that_says_so(store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = ForkServerProcess.start
+
+    def begin_and_kill(worker: ForkServerProcess) -> None:
+        begin(worker)
+        worker.kill()
+
+    monkeypatch.setattr(ForkServerProcess, "start", begin_and_kill)
+    with pytest.raises(RunError, match=r"was killed, most likely for its memory(.|\n)*fewer --loader_workers"):
+        train(tiny_experiment(store), tmp_path / "run", Machine(loader_workers=1))
 
 
 def test_a_cuda_graph_is_of_one_gpu(store: ClipStore, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import math
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from amanet.checkpoint import StateFolder
 from amanet.data.benchmark import Part
 from amanet.data.dataset import ClipDataset, held_out_part, split_rows
 from amanet.data.published import get_benchmark
-from amanet.data.sampler import make_loader
+from amanet.data.sampler import lost_workers_explained, make_loader
 from amanet.data.store import ClipStore
 from amanet.devices import open_devices
 from amanet.errors import RunError, TrainingError, first_of
@@ -35,6 +36,7 @@ from amanet.model import Network, synchronise_statistics
 from amanet.places import in_shell, make_folder, write_file
 from amanet.progress import TrainingDisplay
 from amanet.scoring import score_clips, score_source
+from amanet.skeleton import ClipBatch
 from amanet.trained import WEIGHTS_FILE, NetworkCard, open_store, save_trained, write_trained_on
 from amanet.training_place import Place
 from amanet.training_step import TrainingStep, balanced_weights, sum_over_processes
@@ -111,7 +113,7 @@ class _Training:
             raise RunError("a CUDA graph is of one GPU", expected="one device of kind cuda", got=got, cure="leave cuda_graph out")
 
     def go(self, *, resuming: bool = False) -> Accuracy:
-        with self._alone():
+        with self._alone(), lost_workers_explained():
             self.fabric.launch()
             return self._train(resuming)
 
@@ -259,7 +261,7 @@ class _Training:
         assert isinstance(inner, Network)
         return inner
 
-    def _loader(self, part: Part, *, shuffle: bool) -> Any:
+    def _loader(self, part: Part, *, shuffle: bool) -> Iterator[ClipBatch]:
         return make_loader(
             self.datasets[part],
             batch_size=self.recipe.batch_size,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from amanet.data.dataset import ClipDataset, ClipSampling
 from amanet.data.sampler import EpochBatches, draw_balanced, make_loader
-from amanet.errors import ExperimentError
+from amanet.errors import ExperimentError, StoreError
 from fabricate.stores import ragged_clips, write_store
 
 SAMPLING = ClipSampling(frames=16, fit="resize", rotate=20.0, scale=0.1)
@@ -91,6 +91,20 @@ def test_workers_change_nothing(dataset):
     alone = batches_of(dataset)
     assert len(alone) == 3
     assert_same(alone, batches_of(dataset, workers=4))
+
+
+@pytest.mark.parametrize("damage", ["replaced", "removed"])
+def test_a_store_that_is_replaced_reaches_no_worker(tmp_path, damage):
+    store = write_store(tmp_path / "store", ragged_clips())
+    dataset = ClipDataset(store, np.arange(len(store)), SAMPLING, seed=5, training=True)
+    if damage == "replaced":
+        write_store(tmp_path / "store", ragged_clips()[:-1], overwrite=True)
+    else:
+        (tmp_path / "store").rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreError) as caught:
+        batches_of(dataset, workers=1)
+    assert ("replaced while it was in use" if damage == "replaced" else "nothing at this place") in str(caught.value)
+    assert "Traceback" not in str(caught.value)
 
 
 def test_order_changes_no_clip(dataset):

@@ -55,7 +55,7 @@ def test_clips_of_a_store_are_writable_and_independent(store):
     np.testing.assert_array_equal(store.clip(0).joints, ragged_clips()[0].joints)
 
 
-def test_store_travels_as_its_path(store):
+def test_store_travels_as_its_path_and_what_it_holds(store):
     parcel = pickle.dumps(store)
     assert len(parcel) < 1000
     with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -2,17 +2,19 @@
 
 import math
 import multiprocessing
+import pickle
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from amanet.data.dataset import ClipDataset
-from amanet.errors import ExperimentError
+from amanet.errors import AmanetError, ExperimentError, RunError
 from amanet.skeleton import ClipBatch
 
 
@@ -117,8 +119,8 @@ def make_loader(
     world_size: int = 1,
     workers: int = 0,
     pin_memory: bool = False,
-) -> DataLoader[Any]:
-    """A loader of the batches of one epoch, each a :class:`ClipBatch`, which leaves every global random number generator alone.
+) -> Iterator[ClipBatch]:
+    """The batches of one epoch, while every global random number generator is left alone.
 
     Workers are started anew each epoch and never forked from a process that runs threads: from a clean server process where the system
     has one (Linux, macOS), spawned elsewhere. So a script that uses workers guards its start with ``if __name__ == "__main__"``.
@@ -135,6 +137,9 @@ def make_loader(
         world_size: how many there are.
         workers: processes that prepare batches; 0 prepares them in this one. The batches are the same.
         pin_memory: put batches into page-locked memory, for a GPU.
+
+    Raises:
+        StoreError: the store was replaced or damaged since it was opened; raised as the batches are taken.
     """
     batches = EpochBatches(
         len(dataset),
@@ -152,12 +157,59 @@ def make_loader(
         methods = multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         context.set_forkserver_preload([__name__])
-    return DataLoader(
-        dataset,
+    loader = DataLoader(
+        _Batches(dataset),
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=ClipBatch.stack,
+        collate_fn=_as_it_is,
         pin_memory=pin_memory,
         multiprocessing_context=context,
         generator=torch.Generator().manual_seed(0),
     )
+    return _raised(loader)
+
+
+class _Batches(Dataset[ClipBatch | Exception]):
+    """A data set whose items are batches, or what went wrong: raised in a worker it would come as text with tracebacks in it.
+
+    It is opened when it is first asked, so that this can go wrong in a worker, too.
+    """
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        self._dataset: ClipDataset | None = dataset
+
+    def __getstate__(self) -> bytes:
+        return pickle.dumps(self._dataset)
+
+    def __setstate__(self, parcel: bytes) -> None:
+        self._dataset, self._parcel = None, parcel
+
+    def __getitems__(self, indices: Sequence[tuple[int, ...]]) -> ClipBatch | Exception:
+        try:
+            dataset = self._dataset = self._dataset if self._dataset is not None else pickle.loads(self._parcel)
+            return ClipBatch.stack([dataset[index] for index in indices])
+        except (AmanetError, OSError) as error:
+            return error
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _raised(batches: Iterable[ClipBatch | Exception]) -> Iterator[ClipBatch]:
+    for batch in batches:
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
+
+
+@contextmanager
+def lost_workers_explained() -> Iterator[None]:
+    """Within it the end of a worker that nobody asked for, which torch may tell at any moment, is a RunError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        cure = "take fewer --loader_workers, or 0, and go on with --resume"
+        raise RunError("a process that reads clips was killed, most likely for its memory", got=error, cure=cure) from error

@@ -99,7 +99,7 @@ class StoreHeader:
 class ClipStore:
     """An open store; clips are read from disk when asked for.
 
-    It travels to another process as its path and is opened again there.
+    It travels to another process as its path and content hash, and is opened again there: StoreError if it was replaced in between.
 
     Attributes:
         path: the folder.
@@ -141,7 +141,7 @@ class ClipStore:
         return cls(path, header, layout, index, numbers, np.stack(columns, axis=1).astype(np.int64))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ClipStore.open, (self.path,)
+        return _open_again, (self.path, self.header.content)
 
     def __len__(self) -> int:
         return len(self._extent)
@@ -202,6 +202,15 @@ class ClipStore:
         content = self.header.seal(digest, (self.path / "index.parquet").read_bytes())
         if content != self.header.content:
             raise StoreError("this store is damaged", where=self.path, expected=f"SHA-256 {self.header.content}", got=content, cure=REPAIR)
+
+
+def _open_again(path: Path, content: str) -> ClipStore:
+    """The store of this content, which was at this place before."""
+    store = ClipStore.open(path)
+    if store.header.content != content:
+        cure = "put it back as it was, or start again with the new one"
+        raise StoreError("this store was replaced while it was in use", where=path, expected=content, got=store.header.content, cure=cure)
+    return store
 
 
 def _read_header(path: Path) -> StoreHeader:
