@@ -158,7 +158,9 @@ def test_a_sample_twice_is_refused() -> None:
         join({"joint": joint, "bone": twice})
 
 
-@pytest.mark.parametrize("weights", [[1.0], [0.0, 0.0, 0.0], [1.0, 1.0, -0.5], [1.0, 1.0, float("nan")], [1.0, 1.0, float("inf")]])
+@pytest.mark.parametrize(
+    "weights", [[1.0], [0.0, 0.0, 0.0], [1.0, 1.0, -0.5], [1.0, 1.0, float("nan")], [1.0, 1.0, float("inf")], [1e308, 1e308, 0.0]]
+)
 def test_weights_that_do_not_fit_are_refused(weights: list[float]) -> None:
     with pytest.raises(RunError, match="weights do not fit"):
         join(make_streams(0), weights)

@@ -171,10 +171,9 @@ def _in_order(scores: Scores) -> Scores:
 
 def _shares(names: list[str], weights: Sequence[float] | None) -> tuple[float, ...]:
     weights = [1.0] * len(names) if weights is None else list(weights)
-    if len(weights) != len(names) or not all(0 <= weight < np.inf for weight in weights) or sum(weights) == 0:
-        raise RunError(
-            "these weights do not fit the streams", expected=f"{len(names)} of 0 or more, not all 0, for {', '.join(names)}", got=weights
-        )
+    if len(weights) != len(names) or not all(weight >= 0 for weight in weights) or not 0 < sum(weights) < np.inf:
+        expected = f"{len(names)} of 0 or more, with a finite sum above 0, for {', '.join(names)}"
+        raise RunError("these weights do not fit the streams", expected=expected, got=weights)
     return tuple(weight / sum(weights) for weight in weights)
 
 
