@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 import zipfile
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -173,6 +175,37 @@ def test_touched_file_is_read_again(own_raw, tmp_path):
     assert [one.shard == two.shard for one, two in zip(before, after, strict=True)] == [True, True, False]
 
 
+@pytest.mark.parametrize("change", [lambda content: b"", lambda content: content[:-7], lambda content: flip(content, 1 / 2)])
+def test_damaged_shard_is_made_anew(tmp_path, monkeypatch, change):
+    raw, out = write_raw(tmp_path / "raw", 8), tmp_path / "store"
+    clean = prepare("ntu60", raw, tmp_path / "clean")
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreWriter, "extend", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            prepare("ntu60", raw, out)
+    (shard,) = (tmp_path / "store.partial").iterdir()
+    shard.write_bytes(change(shard.read_bytes()))
+    assert prepare("ntu60", raw, out).header.content == clean.header.content
+
+
+@pytest.mark.parametrize("place", np.linspace(0, 0.999999, 12))
+def test_every_flipped_bit_of_a_shard_is_noticed(tmp_path, place):
+    (chunk,) = cut_chunks(list_members([write_raw(tmp_path / "raw", 4)], ".skeleton"), NTU60, "aligned", tmp_path)
+    make_shard(chunk, skip=False)
+    assert is_made(chunk, skip=False)
+    chunk.shard.write_bytes(flip(chunk.shard.read_bytes(), place))
+    assert not is_made(chunk, skip=False)
+    with pytest.raises(StoreError, match="is damaged"):
+        read_shard(chunk.shard)
+
+
+def flip(content: bytes, place: float) -> bytes:
+    """The content with another bit at a fraction of its length."""
+    changed = bytearray(content)
+    changed[int(place * len(content))] ^= 16
+    return bytes(changed)
+
+
 def start_preparing(raw: Path, out: Path, workers: int) -> subprocess.Popen[bytes]:
     program = "import sys; from pathlib import Path; from amanet.prepare import prepare; "
     program += "prepare('ntu60', Path(sys.argv[1]), Path(sys.argv[2]), workers=int(sys.argv[3]))"
@@ -249,6 +282,15 @@ def test_lock_of_a_dead_process_is_no_obstacle(clean, raw, tmp_path):
 
 def test_killed_worker_is_an_error_that_says_so(raw, tmp_path, monkeypatch):
     monkeypatch.setattr(amanet.prepare, "make_shard", die)
+    with pytest.raises(StoreError, match="a worker was killed"):
+        prepare("ntu60", raw, tmp_path / "store")
+
+
+def test_killed_starter_of_workers_is_an_error_that_says_so(raw, tmp_path, monkeypatch):
+    def start(worker: ForkServerProcess) -> None:
+        raise EOFError
+
+    monkeypatch.setattr(ForkServerProcess, "start", start)
     with pytest.raises(StoreError, match="a worker was killed"):
         prepare("ntu60", raw, tmp_path / "store")
 

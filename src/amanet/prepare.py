@@ -31,7 +31,7 @@ from amanet.data.label_list import Listed, check_labels, read_label_lists
 from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset, OwnFolder, Split
 from amanet.data.published import get_dataset
-from amanet.data.shards import NOBODY, Chunk, Dropped, cut_chunks, is_made, is_shard, make_shard, read_mended, read_shard
+from amanet.data.shards import NOBODY, Chunk, Dropped, count_mended, cut_chunks, is_made, is_shard, make_shard, read_shard
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter, check_place
 from amanet.errors import ExperimentError, StoreError
@@ -95,14 +95,15 @@ def prepare(
             splits=splits,
             overwrite=overwrite,
         )
+        mended: Counter[str] = Counter()
         with writer, Countdown("storing", len(members)) as countdown:
             for chunk in chunks:
                 rows, unreadable = read_shard(chunk.shard)
                 check_labels(rows, listed)
                 writer.extend(rows)
                 dropped += unreadable
+                mended += count_mended(rows)
                 countdown.advance(len(chunk.members))
-            mended = sum((read_mended(chunk.shard) for chunk in chunks), Counter[str]())
             _write_report(writer, dropped, mended)
         with interrupts_held():
             clear(folder, is_shard)
@@ -169,7 +170,7 @@ def _work(chunks: Sequence[Chunk], workers: int, skip: bool) -> Iterator[int]:
             shards = [pool.submit(make_shard, chunk, skip) for chunk in chunks]
         for shard in as_completed(shards):
             yield shard.result()
-    except BrokenProcessPool as error:
+    except (BrokenProcessPool, EOFError, ConnectionError) as error:  # the latter of the process that starts them
         cure = "give it more memory or fewer workers and start it again: finished work is kept"
         raise StoreError("a worker was killed, most likely for its memory", cure=cure) from error
     except KeyboardInterrupt:

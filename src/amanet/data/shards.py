@@ -1,7 +1,7 @@
 """Part of a data set on its way into a store: a chunk of raw files goes in, a shard of normalised clips comes out.
 
-A shard appears whole or not at all, and is named after everything it depends on. So shards of an earlier, unfinished preparation are
-good to use, and those of other files or settings are never taken for them.
+A shard appears whole or not at all, is named after everything it depends on, and ends in the hash of its bytes. So shards of an earlier,
+unfinished preparation are good to use, and those of other files or settings, or damaged since, are never taken for them.
 """
 
 import hashlib
@@ -21,10 +21,11 @@ from amanet.data.benchmark import Dataset
 from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset
 from amanet.data.store_writer import ROW_SCHEMA, encode_clips
-from amanet.errors import AmanetError, EmptyClipError
+from amanet.errors import AmanetError, EmptyClipError, StoreError
 
 CHUNK_CLIPS = 256
 SHARD_FILE = re.compile(r"\d{7,}-[0-9a-f]{16}\.arrow(-\d+)?")
+DIGEST_BYTES = hashlib.sha256().digest_size
 NOBODY = "shows nobody"
 """The reason to drop a file that is sound and empty."""
 
@@ -90,7 +91,10 @@ def cut_chunks(members: Sequence[RawMember], dataset: Dataset | OwnDataset, reci
 
 def is_made(chunk: Chunk, skip: bool) -> bool:
     """Whether the shard is there and will do: one with unreadable files will not, unless such files are to be skipped."""
-    return chunk.shard.is_file() and (skip or all(each.reason == NOBODY for each in read_shard(chunk.shard)[1]))
+    try:
+        return chunk.shard.is_file() and all(skip or each.reason == NOBODY for each in read_shard(chunk.shard)[1])
+    except StoreError:
+        return False
 
 
 def is_shard(path: Path) -> bool:
@@ -126,16 +130,25 @@ def make_shard(chunk: Chunk, skip: bool) -> int:
 
 
 def read_shard(path: Path) -> tuple[pa.Table, list[Dropped]]:
-    """The clips of a shard, mapped from disk, and the files that did not become one."""
+    """The clips of a shard, mapped from disk, and the files that did not become one.
+
+    Raises:
+        StoreError: its bytes are not those that were written.
+    """
+    damaged = StoreError("this part of a store to be is damaged", where=path, cure="start it again: only this part is made anew")
+    if path.stat().st_size <= DIGEST_BYTES:
+        raise damaged  # an empty file cannot be mapped
     with pa.memory_map(str(path)) as source:
-        rows = pa.ipc.open_file(source).read_all()
+        content, digest = source.read_buffer(source.size() - DIGEST_BYTES), source.read()
+    if hashlib.sha256(content).digest() != digest:
+        raise damaged
+    rows = pa.ipc.open_file(content).read_all()
     return rows, [Dropped(**fields) for fields in json.loads(rows.schema.metadata[b"dropped"])]
 
 
-def read_mended(path: Path) -> Counter[str]:
+def count_mended(rows: pa.Table) -> Counter[str]:
     """How many joints of a shard were mended, by what was done to them."""
-    with pa.memory_map(str(path)) as source:
-        return Counter(json.loads(pa.ipc.open_file(source).schema.metadata[b"mended"]))
+    return Counter(json.loads(rows.schema.metadata[b"mended"]))
 
 
 def _write_shard(rows: pa.Table, dropped: Sequence[Dropped], mended: Counter[str], path: Path) -> None:
@@ -143,9 +156,11 @@ def _write_shard(rows: pa.Table, dropped: Sequence[Dropped], mended: Counter[str
     rows = rows.replace_schema_metadata({name: json.dumps(value) for name, value in metadata.items()})
     temporary = path.with_suffix(f".arrow-{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("w+b") as file:
             with pa.ipc.new_file(file, ROW_SCHEMA.with_metadata(rows.schema.metadata)) as sink:
                 sink.write_table(rows)
+            file.seek(0)
+            file.write(hashlib.file_digest(file, "sha256").digest())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
