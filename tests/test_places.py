@@ -36,6 +36,17 @@ def test_what_is_made_takes_the_place_whole_or_not_at_all(tmp_path: Path) -> Non
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "a.writing").stat().st_mode
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_what_is_made_behind_a_link_takes_the_place_that_it_leads_to(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "link").symlink_to("disk")
+    if there:
+        (tmp_path / "disk").mkdir()
+    with in_the_making(tmp_path / "link") as folder:
+        (folder / "one").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["disk", "link", "one"]
+
+
 def test_only_what_a_command_left_is_cleared(tmp_path: Path) -> None:
     folder = tmp_path / "store.writing"
     clear(folder, lambda path: False)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -388,6 +389,37 @@ def test_finished_store_is_overwritten_only_on_demand(raw, tmp_path):
     assert ClipStore.open(out).header == first.header
     assert len(prepare("ntu60", raw, out, overwrite=True)) == NUM_FILES
     assert names_in(tmp_path) == {"store"}
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_store_behind_a_link_is_written_where_the_link_leads(tmp_path, there):
+    raw, out = write_raw(tmp_path / "raw", 8), tmp_path / "link"
+    (tmp_path / "disk").mkdir()
+    out.symlink_to(tmp_path / "disk" / "store")
+    if there:
+        prepare("ntu60", write_raw(tmp_path / "few", 4), tmp_path / "disk" / "store")
+    assert len(prepare("ntu60", raw, out, overwrite=there)) == 8
+    assert out.is_symlink()
+    assert len(ClipStore.open(out)) == 8
+    assert names_in(tmp_path / "disk") == {"store"}
+    assert names_in(tmp_path) <= {"raw", "few", "disk", "link"}
+
+
+@pytest.mark.parametrize("killed", ["between the two renames", "after them"])
+def test_replacement_that_was_killed_is_ended(tmp_path, killed):
+    raw, out, old = write_raw(tmp_path / "raw", 8), tmp_path / "store", tmp_path / "store.replaced"
+    first = prepare("ntu60", write_raw(tmp_path / "few", 4), out)
+    shutil.copytree(out, old)
+    if killed == "between the two renames":
+        shutil.rmtree(out)
+    else:
+        (old / "store.json").unlink()
+    with pytest.raises(StoreError, match="already"):
+        prepare("ntu60", raw, out)
+    assert ClipStore.open(out).header == first.header
+    assert names_in(tmp_path) == {"raw", "few", "store"}
+    assert len(prepare("ntu60", raw, out, overwrite=True)) == 8
+    assert names_in(tmp_path) == {"raw", "few", "store"}
 
 
 @pytest.mark.parametrize("place", ["store.writing", "store.partial", "store.replaced", "store"])

@@ -79,6 +79,11 @@ def beside(place: Path, suffix: str) -> Path:
     return place.with_name(place.name + suffix)
 
 
+def behind_link(place: Path) -> Path:
+    """Where a link leads, to something or to nothing yet, since a link cannot be replaced by a folder; any other place is itself."""
+    return Path(os.path.realpath(place)) if place.is_symlink() else place
+
+
 @contextmanager
 def in_the_making(place: Path) -> Iterator[Path]:
     """A folder that takes the place, where nothing or an empty folder is, if all goes well; else nothing is left of it.
@@ -88,6 +93,7 @@ def in_the_making(place: Path) -> Iterator[Path]:
     Raises:
         PlaceError: the place is none (:func:`beside`), or no folder can be made there.
     """
+    place = behind_link(place)
     beside(place, "")
     with explained("this folder cannot be made", place, "name another place"):
         place.parent.mkdir(parents=True, exist_ok=True)

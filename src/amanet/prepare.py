@@ -33,11 +33,11 @@ from amanet.data.own.dataset import OwnDataset, OwnFolder, Split
 from amanet.data.published import get_dataset
 from amanet.data.shards import NOBODY, Chunk, Dropped, count_mended, cut_chunks, is_made, is_shard, make_shard, read_shard
 from amanet.data.store import ClipStore
-from amanet.data.store_writer import StoreWriter, check_place
+from amanet.data.store_writer import StoreWriter, check_place, settle
 from amanet.errors import ExperimentError, StoreError
 from amanet.interrupt import interrupts_held
 from amanet.lock import alone
-from amanet.places import DISK, beside, clear, explained, refuse_others
+from amanet.places import DISK, behind_link, beside, clear, explained, refuse_others
 
 
 def prepare(
@@ -73,12 +73,13 @@ def prepare(
     workers = num_cores() if workers is None else workers
     if workers < 1:
         raise ExperimentError("workers must be 1 or more", got=workers)
-    raw = [raw] if isinstance(raw, Path) else raw
+    raw, out = [raw] if isinstance(raw, Path) else raw, behind_link(out)
     lock = beside(out, ".lock")
     with (
         explained(DISK, out, "make room or choose another place, and start it again: finished work is kept"),
         alone(lock, StoreError("another process is preparing this store", where=lock, cure="wait until it is done")),
     ):
+        settle(out)
         check_place(out, overwrite)
         source, members, listed, splits, dropped = _find(dataset, raw)
         folder = beside(out, ".partial")

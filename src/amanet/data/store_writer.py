@@ -18,7 +18,7 @@ from amanet.data.benchmark import SampleKey
 from amanet.data.class_names import fault_of
 from amanet.data.store import CLIP_FIELDS, FORMAT_VERSION, StoreHeader, check_index, index_schema, num_floats
 from amanet.errors import StoreError, first_of
-from amanet.places import beside, clear, sync
+from amanet.places import behind_link, beside, clear, sync
 from amanet.skeleton import SkeletonClip, SkeletonLayout
 from amanet.skeleton.layout import describe_layout
 
@@ -27,6 +27,9 @@ ROW_SCHEMA = pa.schema([*CLIP_FIELDS, pa.field("joints", pa.large_list(pa.float3
 
 PARTS = ("store.json", "joints.npy", "index.parquet", "report.json")
 """The files of a store."""
+
+REPLACED = ".replaced"
+"""Suffix of the place that a store has for the moment in which another takes its own."""
 
 
 class StoreWriter:
@@ -61,6 +64,7 @@ class StoreWriter:
         splits: Mapping[str, Mapping[str, str]] | None = None,
         overwrite: bool = False,
     ) -> None:
+        path = behind_link(path)
         check_place(path, overwrite)
         if fault := fault_of(class_names):
             raise StoreError(fault, where=path)
@@ -184,6 +188,18 @@ def check_place(path: Path, overwrite: bool) -> None:
         raise StoreError("there is a store at this place already", where=path, cure="choose another name, or replace it: --overwrite true")
 
 
+def settle(path: Path) -> None:
+    """Ends a replacement that was killed: the old store is put back where the new one is not there yet, else it goes.
+
+    Raises:
+        PlaceError: something else lies where the old store was moved to.
+    """
+    old = beside(path, REPLACED)
+    if (old / "store.json").is_file() and not path.exists():
+        old.rename(path)
+    clear(old, is_part)
+
+
 def is_part(path: Path) -> bool:
     """Whether a file is called as a part of a store is."""
     return path.name in PARTS
@@ -194,7 +210,7 @@ def _publish(folder: Path, path: Path) -> None:
     for part in [*folder.iterdir(), folder]:
         sync(part)
     if path.exists():
-        old = beside(path, ".replaced")
+        old = beside(path, REPLACED)
         clear(old, is_part)
         path.rename(old)
         folder.rename(path)
