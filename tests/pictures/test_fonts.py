@@ -10,7 +10,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-from amanet.pictures import confusion_matrix, fonts, save_figure
+from amanet.pictures import confusion_matrix, fonts, save_figure, stream_bars
 from amanet.pictures.style import headline, new_figure, styled
 
 CHINESE = "拍手"
@@ -62,6 +62,14 @@ def test_classes_of_any_script_make_a_picture(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(fonts, "OTHER_FONTS", ())
     save_figure(confusion_matrix(np.eye(3, dtype=np.int64), [CHINESE, "차기", "jump"]), tmp_path / "confusion.png")
     assert (tmp_path / "confusion.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("name", ["a$x^_$b", "$\\frac$", "5 $ or 6 $"])
+def test_a_dollar_is_a_letter(tmp_path: Path, name: str) -> None:
+    save_figure(confusion_matrix(np.eye(3, dtype=np.int64), [name, "wave", "jump"]), tmp_path / "confusion.png")
+    save_figure(stream_bars({name: [0.5, 0.6]}, title=name), tmp_path / "bars.svg")
+    save_figure(titled(name), tmp_path / "titled.pdf")
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_letters_are_drawn_in_a_font_that_has_them(

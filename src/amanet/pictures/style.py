@@ -45,6 +45,7 @@ SIGNED = LinearSegmentedColormap.from_list("amanet-signed", ["#8A2F08", ORANGE, 
 _RC: Any = {
     "font.size": 9,
     "text.color": INK,
+    "text.parse_math": False,  # a $ in a name is a letter
     "axes.labelcolor": SOFT,
     "axes.labelsize": 9,
     "axes.titlesize": 10,
