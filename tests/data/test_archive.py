@@ -1,5 +1,7 @@
 """Raw files are found in folders and archives alike, and hostile archives are refused before anything of them is read."""
 
+import errno
+import os
 import stat
 import struct
 import time
@@ -192,6 +194,34 @@ def test_nothing_found_is_an_error(tmp_path):
     for path in (tmp_path, tmp_path / "other.zip"):
         with pytest.raises(FormatError, match=r"no file whose name ends in \.skeleton"):
             list_members([path], SUFFIX)
+
+
+def test_linked_folders_are_read_once_and_loops_end(tmp_path):
+    raw, disk = tmp_path / "raw", tmp_path / "disk"
+    for folder, sample in ((raw / "a", "one"), (disk, "two")):
+        folder.mkdir(parents=True)
+        (folder / f"{sample}.skeleton").write_bytes(sample.encode())
+    (raw / "linked").symlink_to(disk)
+    (raw / "again").symlink_to(disk)
+    (raw / "a" / "around").symlink_to(raw)
+    (disk / "back").symlink_to(raw / "a")
+    assert samples([raw]) == {"one": b"one", "two": b"two"}
+
+
+def test_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "sound").mkdir()
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "sound" / "one.skeleton").touch()
+    scan = os.scandir
+
+    def scan_what_is_open(place):
+        if Path(place).name == "closed":  # as it is for all but root
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", scan_what_is_open)
+    with pytest.raises(FormatError, match=r"closed: this folder cannot be read: Permission denied(.|\n)*what to do"):
+        list_members([tmp_path], ".skeleton")
 
 
 def test_dangling_link_is_an_error(tmp_path):

@@ -104,8 +104,8 @@ def list_members(paths: Sequence[Path], suffix: str, folders: int = 0) -> list[R
     Samples are named by :func:`sample_name`. Hidden files are left out.
 
     Raises:
-        FormatError: a path is neither; an archive is damaged or hostile; a file is too large; a sample stands there twice; or there is
-            nothing. The message lists the first offenders.
+        FormatError: a path is neither; a folder cannot be read; an archive is damaged or hostile; a file is too large; a sample stands
+            there twice; or there is nothing. The message lists the first offenders.
     """
     members: list[RawMember] = []
     for path in paths:
@@ -126,9 +126,30 @@ def list_members(paths: Sequence[Path], suffix: str, folders: int = 0) -> list[R
     return members
 
 
+def walk_files(folder: Path) -> Iterator[Path]:
+    """All files in a folder and its subfolders, linked ones too; each folder once, so that a link to one around it makes no loop.
+
+    Raises:
+        FormatError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        cure = "fix its rights, or move it away"
+        raise FormatError(f"this folder cannot be read: {error.strerror}", where=error.filename, cure=cure) from error
+
+    seen: set[str] = set()
+    for place, subfolders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders.sort()
+        yield from (Path(place, name) for name in names)
+
+
 def _list_folder(folder: Path, suffix: str, folders: int) -> Iterator[RawMember]:
-    for path in folder.rglob(f"*{suffix}"):
-        if path.name.startswith("."):
+    for path in walk_files(folder):
+        if path.name.startswith(".") or not path.name.endswith(suffix):
             continue
         try:
             status = path.stat()

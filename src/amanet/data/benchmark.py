@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from amanet.data.archive import sample_name
+from amanet.data.archive import sample_name, walk_files
 from amanet.data.normalise import Tracks
 from amanet.errors import FormatError
 from amanet.skeleton import SkeletonClip, SkeletonLayout, load_layout
@@ -132,8 +132,8 @@ class Dataset:
 
     def files_in(self, folder: Path) -> list[Path]:
         """The files of its kind in a folder and its subfolders, sorted, whatever they are called; hidden ones and lists of labels not."""
-        files = (path for path in folder.rglob(f"*{self.suffix}") if path.is_file() and not path.name.startswith("."))
-        return sorted(path for path in files if not (self.label_list and self.label_list.fullmatch(path.name)))
+        files = (path for path in walk_files(folder) if path.name.endswith(self.suffix) and not path.name.startswith("."))
+        return sorted(path for path in files if path.is_file() and not (self.label_list and self.label_list.fullmatch(path.name)))
 
     def file_example(self) -> str:
         """A file with the name that it should have."""
