@@ -188,6 +188,14 @@ def test_the_seed_decides_and_the_machine_does_not(undisturbed: Path, store: Cli
     assert weights_digest(tmp_path / "other") != weights_digest(undisturbed)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_what_cannot_be_printed_stops_no_training(store: ClipStore, tmp_path: Path) -> None:
+    run = new_run(tmp_path / "run", tiny_experiment(store, recipe=replace(TINY_RECIPE, epochs=1, milestones=())))
+    with Path("/dev/full").open("wb") as full:
+        subprocess.run(command("train", "--resume", run), stderr=full, stdout=subprocess.DEVNULL, check=False)
+    assert (run / "weights.safetensors").is_file()
+
+
 def test_a_loader_worker_that_is_killed_is_an_error_that_says_so(store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin = ForkServerProcess.start
 

@@ -1,7 +1,9 @@
 """What a person sees while a network trains: where it stands, how well it does, how long it will take."""
 
+import sys
+from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from rich.console import Console
@@ -11,6 +13,25 @@ from torch import nn
 from amanet.experiment import Experiment
 
 
+class _Unheard:
+    """The stream of errors, where a training goes on when nobody can hear it: its disk is full, or who read it has ended."""
+
+    def __init__(self) -> None:
+        self.stream = sys.stderr
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 class TrainingDisplay:
     """A progress bar over all steps of a run, a line an epoch; silent on all processes but the first.
 
@@ -18,7 +39,7 @@ class TrainingDisplay:
     """
 
     def __init__(self, visible: bool, epochs: int) -> None:
-        self.console = Console(stderr=True, quiet=not visible)
+        self.console = Console(file=cast("IO[str]", _Unheard()), quiet=not visible)
         self.epochs = epochs
         self.progress = Progress(
             TextColumn("[bold]epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -73,4 +94,4 @@ class TrainingDisplay:
     @staticmethod
     def warn(text: str) -> None:
         """Something the user should know before the display starts."""
-        Console(stderr=True).print(text, style="yellow", markup=False)
+        Console(file=cast("IO[str]", _Unheard())).print(text, style="yellow", markup=False)
