@@ -66,9 +66,11 @@ class TrainingDisplay:
         weights = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
         parts = ", ".join(f"{count:,} {part}" for part, count in clips.items())
         where = f"on {device.type}, {experiment.precision}"
-        self.console.print(f"{experiment.benchmark}, {experiment.stream} stream: {parts} clips; {weights:,} parameters {where}")
+        self.console.print(
+            f"{experiment.benchmark}, {experiment.stream} stream: {parts} clips; {weights:,} parameters {where}", soft_wrap=True
+        )
         if resumed_at:
-            self.console.print(f"resumed after {resumed_at:,} steps")
+            self.console.print(f"resumed after {resumed_at:,} steps", soft_wrap=True)
 
     def begin_epoch(self, epoch: int, steps: int, done: int) -> None:
         """Show an epoch of so many steps, of which some may be done."""
@@ -85,13 +87,13 @@ class TrainingDisplay:
         """One line with what the epoch came to."""
         epoch = records[-1]["epoch"]
         found = [f"{record['part']} loss {record['loss']:.3f} top-1 {record['top1']:.1%}" for record in records if record["epoch"] == epoch]
-        self.console.print(f"epoch {epoch + 1:>3}/{self.epochs}  " + "   ".join(found), highlight=False)
+        self.console.print(f"epoch {epoch + 1:>3}/{self.epochs}  " + "   ".join(found), highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A remark between the lines."""
-        self.console.print(text)
+        self.console.print(text, soft_wrap=True)
 
     @staticmethod
     def warn(text: str) -> None:
         """Something the user should know before the display starts."""
-        Console(file=cast("IO[str]", _Unheard())).print(text, style="yellow", markup=False)
+        Console(file=cast("IO[str]", _Unheard())).print(text, style="yellow", markup=False, soft_wrap=True)
