@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 import torch
 
 from amanet.checkpoint import StateFolder
+from amanet.data.benchmark import Part
 from amanet.data.store import ClipStore
 from amanet.errors import ExperimentError, PlaceError, RunError, TrainingError
 from amanet.evaluate import evaluate
@@ -27,6 +29,7 @@ from amanet.experiment import Experiment, Machine, Recipe, read_experiment, writ
 from amanet.metrics import Scores, accuracy
 from amanet.model import Network
 from amanet.prepare import prepare
+from amanet.progress import TrainingDisplay
 from amanet.show import show
 from amanet.skeleton import ClipBatch, SkeletonClip
 from amanet.step_graph import Learned, StepGraph
@@ -107,6 +110,35 @@ def test_settings_that_changed_are_not_taken_for_those_of_the_weights(
     for use in (evaluate, show):
         with pytest.raises(RunError, match=rf"{named} changed since these weights were trained(.|\n)*put it back"):
             use(run)
+
+
+def test_scoring_is_counted_down_where_it_takes_long(
+    undisturbed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(undisturbed)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("amanet.scoring.QUIET_SECONDS", 0.0)
+    evaluate(undisturbed)
+    assert re.search(r"^scoring 5 of 5 clips, .* clips/s, .* in all$", capsys.readouterr().err, re.MULTILINE)
+
+
+def test_no_bar_of_the_training_is_beside_that_of_scoring(store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: list[bool] = []
+
+    def score(training: _Training, part: Part) -> Scores:
+        bars.append(training.display.progress.live.is_started)
+        return scored(training, part)
+
+    def step(display: TrainingDisplay, *_: object, **__: object) -> None:
+        bars.append(display.progress.live.is_started)
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(TrainingDisplay, "step", step)
+    scored = _Training._score
+    monkeypatch.setattr(_Training, "_score", score)
+    train(tiny_experiment(store, recipe=replace(TINY_RECIPE, epochs=2, milestones=())), tmp_path / "run", Machine(evaluate_every=1))
+    assert bars == 2 * [True, True, True, False]
 
 
 def test_clips_that_a_run_was_trained_on_are_no_test(undisturbed: Path, tmp_path: Path) -> None:

@@ -6,11 +6,15 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from amanet.countdown import Countdown
 from amanet.errors import TrainingError, first_of
 from amanet.experiment import Experiment
 from amanet.metrics import Scores
 from amanet.skeleton import ClipBatch
 from amanet.trained import NetworkCard
+
+QUIET_SECONDS = 5.0
+"""Scoring that is done by then is not counted down."""
 
 
 @torch.inference_mode()
@@ -41,11 +45,13 @@ def score_clips(
     rows: list[Tensor] = []
     labels: list[Tensor] = []
     logits: list[Tensor] = []
-    for batch in batches:
-        batch = batch.to(fabric.device, non_blocking=True)
-        logits.append(network(batch.joints, batch.present).float())
-        labels.append(batch.label)
-        rows.append(torch.tensor([place[sample] for sample in batch.sample], device=fabric.device))
+    with Countdown("scoring", len(samples), unit="clips", quiet=QUIET_SECONDS, visible=fabric.global_rank == 0) as countdown:
+        for batch in batches:
+            batch = batch.to(fabric.device, non_blocking=True)
+            logits.append(network(batch.joints, batch.present).float())
+            labels.append(batch.label)
+            rows.append(torch.tensor([place[sample] for sample in batch.sample], device=fabric.device))
+            countdown.advance(len(batch.sample) * fabric.world_size)  # each process scores as many, give or take one a batch
     network.train(was_training)
     length, device = len(samples), fabric.device
     all_logits = _gather(fabric, rows, logits, torch.zeros(length, len(class_names), dtype=torch.float64, device=device))

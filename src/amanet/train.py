@@ -217,6 +217,7 @@ class _Training:
         place.records.append({**record, "learning_rate": self.optimizer.param_groups[0]["lr"], "steps": place.steps})
         last = place.epoch == self.recipe.epochs - 1
         if (last or (place.epoch + 1) % self.machine.evaluate_every == 0) and len(self.rows[self.held_out]):
+            self.display.pause()
             self.scores = self._score(self.held_out)
             found = accuracy(self.scores)
             place.records.append({"epoch": place.epoch, "part": self.held_out, **asdict(found)})
