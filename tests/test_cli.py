@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -285,8 +286,12 @@ def test_a_run_whose_settings_were_changed_is_not_resumed(road: Road, tmp_path: 
 
 
 def test_cost(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cost", "--network.width", "6", "--frames", "8", "--batch", "1", "--repeats", "1"]) == 0
-    assert "parameters" in capsys.readouterr().out
+    """Of an experiment as it ships, made small."""
+    config = Path(__file__).parents[1] / "configs" / "sbu-small.yaml"
+    assert main(["cost", "--config", str(config), "--network.width", "6", "--frames", "8", "--batch", "1", "--repeats", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "parameters" in said
+    assert re.search(r"^16 epochs of 2\d\d clips take .* where each has 2 bodies, besides scoring$", said, re.MULTILINE)
 
 
 # -- wrong turns --------------------------------------------------------------------------------------------------------------------

@@ -3,20 +3,28 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 
-from amanet.cost import PEAK_RESET, cost, count_operations, report
+from amanet import new_dataset
+from amanet.cli import _function_arguments
+from amanet.cost import PEAK_RESET, Cost, cost, count_operations, report, settings_of, three_digits
+from amanet.data.benchmark import Benchmark
+from amanet.data.published import get_benchmark
 from amanet.errors import ExperimentError, LayoutError
+from amanet.experiment import Experiment, from_plain, write_experiment
 from amanet.model import BlockConfig, Network, NetworkConfig, linear
 from amanet.model.pieces import NUMBERS_AT_ONCE
 from amanet.skeleton import load_layout
 from amanet.skeleton.layout import LAYOUT_FOLDER
 
+CONFIGS = sorted(Path(__file__).parents[1].glob("configs/*.yaml"))
 TINY = NetworkConfig(width=6, dp="none", block=BlockConfig(windows=(3,)))
 
 
@@ -132,8 +140,65 @@ def test_what_cost_finds_and_reports() -> None:
     assert min(found.inference, found.training, found.ceiling) > 0
     text = report(found)
     assert f"{found.parameters:,} parameters" in text
-    assert f"{found.flops['all'] / 1e9:.2f} GFLOP a clip" in text
     assert all(name in text for name in found.flops if name != "all")
+    told = {name: float(number) for name, number in re.findall(r"^ +(blocks\S+) +([\d.]+) ", text, re.MULTILINE)}
+    told["all"] = float(text.splitlines()[1].partition(" GFLOP a clip")[0])
+    assert {name: 1e9 * number for name, number in told.items()} == pytest.approx(found.flops, rel=0.005)
+    assert "epochs" not in text
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(0.0, "0"), (0.000123456, "0.000123"), (0.0996, "0.0996"), (1.0, "1.00"), (37.58, "37.6"), (1234.5, "1,234")]
+)
+def test_three_digits_are_told_of_operations(number: float, said: str) -> None:
+    assert three_digits(number) == said
+
+
+def test_what_a_whole_training_takes() -> None:
+    flops = {"all": 1e9}
+    found = Cost(1, flops, inference=1.0, training=8.0, memory=None, batch=16, bodies=2, ceiling=1e12, clips=40_091, epochs=50)
+    assert found.whole_training == 50 * 40_091 * 0.5
+    assert report(found).splitlines()[-1] == "50 epochs of 40,091 clips take 278 h where each has 2 bodies, besides scoring"
+
+
+def arguments(path: Path, *flags: str) -> dict[str, Any]:
+    return _function_arguments("cost", cost, ["--config", str(path), *flags], settings_of)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_settings_of_an_experiment_say_what_to_count(path: Path, tmp_path: Path) -> None:
+    """As they do to a training: with a store, its experiment."""
+    plain = {**yaml.safe_load(path.read_text()), "store": str(tmp_path)}
+    experiment: Experiment = from_plain(Experiment, plain, path)
+    benchmark = get_benchmark(experiment.benchmark)
+    assert isinstance(benchmark, Benchmark)
+    found = arguments(path, "--repeats", "1")
+    assert found == {
+        "network": experiment.network,
+        "layout": benchmark.dataset.layout,
+        "num_classes": benchmark.dataset.num_classes,
+        "bodies": experiment.sampling.bodies,
+        "frames": experiment.sampling.frames,
+        "batch": experiment.recipe.micro_batch,
+        "stream": "joint",
+        "repeats": 1,
+        "clips": benchmark.num_train,
+        "epochs": experiment.recipe.epochs,
+    }
+    assert arguments(path, "--frames", "8", "--network.width", "6")["network"] == replace(experiment.network, width=6)
+    assert arguments(path, "--frames", "8")["frames"] == 8
+    write_experiment(experiment, tmp_path / "experiment.yaml")
+    assert arguments(tmp_path / "experiment.yaml", "--repeats", "1") == found
+
+
+def test_what_settings_of_ones_own_do_not_say_is_remarked(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    config = Path(new_dataset.__file__).parent / "example" / "config.yaml"
+    found = arguments(config, "--layout", "coco17", "--clips", "72")
+    assert (found["layout"], found["clips"], found["frames"], found["epochs"]) == ("coco17", 72, 32, 16)
+    assert "--layout, --num_classes and --clips" in caplog.text
+    (tmp_path / "config.yaml").write_text("benchmark: own\nsampling: {frame: 3}\n")
+    with pytest.raises(ExperimentError, match="frame"):
+        arguments(tmp_path / "config.yaml")
 
 
 @pytest.mark.skipif(not PEAK_RESET.exists(), reason="only Linux tells a process its peak memory")
@@ -162,7 +227,7 @@ def test_a_skeleton_of_ones_own(tmp_path: Path) -> None:
         cost(TINY, layout="ntu26")
 
 
-@pytest.mark.parametrize("name", ["num_classes", "bodies", "frames", "batch", "repeats"])
+@pytest.mark.parametrize("name", ["num_classes", "bodies", "frames", "batch", "repeats", "clips", "epochs"])
 @pytest.mark.parametrize("size", [0, -3])
 def test_sizes_below_one_are_refused(name: str, size: int) -> None:
     sizes: dict[str, Any] = {name: size}

@@ -109,10 +109,14 @@ def overview() -> str:
     return f"{title}\n\nusage: amanet VERB [...]\n\n{verbs}\n\n`amanet VERB --help` explains a verb."
 
 
-def _parser(verb: str, *takers: Callable[..., Any]) -> "ArgumentParser":
-    """A parser for what functions and dataclasses take, which the caller adds to it."""
+def _parser(verb: str, *takers: Callable[..., Any], of_experiment: Callable[..., object] | None = None) -> "ArgumentParser":
+    """A parser for what functions and dataclasses take, which the caller adds to it.
+
+    Where ``of_experiment`` is given, the file of an experiment will do too, and it says what that makes of its settings.
+    """
     from inspect import signature
 
+    import yaml
     from jsonargparse import ActionConfigFile, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
 
     from amanet.settings_file import check_places, read_settings
@@ -124,7 +128,11 @@ def _parser(verb: str, *takers: Callable[..., Any]) -> "ArgumentParser":
 
         def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
             if Path(values).is_file():
-                check_places(expected, read_settings(Path(values), "these settings"), Path(values))
+                plain = read_settings(Path(values), "these settings")
+                if of_experiment and isinstance(plain, dict) and "benchmark" in plain:
+                    values = yaml.safe_dump(of_experiment(plain, Path(values)))
+                else:
+                    check_places(expected, plain, Path(values))
             super().__call__(parser, cfg, values, option_string)
 
     class Parser(ArgumentParser):
@@ -136,13 +144,16 @@ def _parser(verb: str, *takers: Callable[..., Any]) -> "ArgumentParser":
             return found
 
     parser = Parser(prog=f"amanet {verb}", description=VERBS[verb.partition(" ")[0]], exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--config", action=ConfigFile, help="settings from a YAML file; flags after it take precedence")
+    kind = "a YAML file, also that of an experiment as in configs/" if of_experiment else "a YAML file"
+    parser.add_argument("--config", action=ConfigFile, help=f"settings from {kind}; flags after it take precedence")
     return parser
 
 
-def _function_arguments(verb: str, function: Callable[..., Any], rest: Sequence[str], **many: str) -> dict[str, Any]:
+def _function_arguments(
+    verb: str, function: Callable[..., Any], rest: Sequence[str], of_experiment: Callable[..., object] | None = None, **many: str
+) -> dict[str, Any]:
     """The arguments of a function from the command line: required ones by place, ``many`` of them one or more, the others as flags."""
-    parser = _parser(verb, function)
+    parser = _parser(verb, function, of_experiment=of_experiment)
     parser.add_function_arguments(function, as_positional=True, skip=set(many))
     for name, description in many.items():
         parser.add_argument(name, nargs="+", type=Path, help=description)
@@ -323,9 +334,9 @@ def _show(rest: Sequence[str]) -> None:
 
 
 def _cost(rest: Sequence[str]) -> None:
-    from amanet.cost import cost, report
+    from amanet.cost import cost, report, settings_of
 
-    print(report(cost(**_function_arguments("cost", cost, rest))))
+    print(report(cost(**_function_arguments("cost", cost, rest, settings_of))))
 
 
 HANDLERS: dict[str, Callable[[Sequence[str]], None]] = {

@@ -1,23 +1,31 @@
 """The verb ``cost``: weights, operations and time of a network on this machine."""
 
 import gc
+import logging
+import math
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from amanet.countdown import duration
+from amanet.data.benchmark import OwnBenchmark
+from amanet.data.published import get_benchmark
 from amanet.errors import ExperimentError
+from amanet.experiment import Experiment, from_plain, to_plain
 from amanet.model import Network, NetworkConfig
 from amanet.model.linear import multiply
 from amanet.model.threads import helped_by, helpers
 from amanet.skeleton import Stream, load_layout
 
+LOGGER = logging.getLogger(__name__)
 PEAK_RESET, PROCESS_STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 """Where Linux resets and tells the peak memory of this process."""
 PART = re.compile(r"Network\.blocks\.\d+(\.(path|windows)\.\w+|\.tail)?")
@@ -36,7 +44,10 @@ class Cost:
         memory: bytes that a training step adds at its peak, weights' gradients included; None where the system does not say (a CPU
             outside of Linux, or in a container that hides it).
         batch: clips of it.
+        bodies: bodies of each of its clips.
         ceiling: operations a second of a large matrix product on this machine, in the same run.
+        clips: clips that an epoch trains on, where they are known.
+        epochs: of a training.
     """
 
     parameters: int
@@ -45,7 +56,15 @@ class Cost:
     training: float
     memory: int | None
     batch: int
+    bodies: int
     ceiling: float
+    clips: int | None
+    epochs: int
+
+    @property
+    def whole_training(self) -> float | None:
+        """Seconds of the steps of all epochs, where the number of clips is known."""
+        return None if self.clips is None else self.epochs * self.clips * self.training / self.batch
 
 
 def cost(
@@ -57,6 +76,8 @@ def cost(
     batch: int = 2,
     stream: Stream = "joint",
     repeats: int = 3,
+    clips: int | None = None,
+    epochs: int = 50,
 ) -> Cost:
     """Count and time a network.
 
@@ -69,13 +90,15 @@ def cost(
         batch: clips of a timed step.
         stream: what the network sees of the joints.
         repeats: timed steps, after one that is not timed.
+        clips: training clips; with them it is told what a whole training would take.
+        epochs: of that training.
 
     Raises:
         ExperimentError: one of the numbers is not 1 or more.
     """
     sizes = {"num_classes": num_classes, "bodies": bodies, "frames": frames, "batch": batch, "repeats": repeats}
-    for name, size in sizes.items():
-        if size < 1:
+    for name, size in {**sizes, "clips": clips, "epochs": epochs}.items():
+        if size is not None and size < 1:
             raise ExperimentError(f"there is no network to time with this {name}", expected="1 or more", got=size)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     skeleton = load_layout(layout)
@@ -102,8 +125,37 @@ def cost(
         training=_time(train, repeats, device),
         memory=memory,
         batch=batch,
+        bodies=bodies,
         ceiling=matrix_product_rate(device, repeats),
+        clips=clips,
+        epochs=epochs,
     )
+
+
+def settings_of(plain: Mapping[str, Any], where: Path) -> dict[str, Any]:
+    """What :func:`cost` takes of the settings of an experiment, as in ``configs/``: a micro batch as it is trained with.
+
+    Of a data set of one's own the store knows the layout, the classes and the clips, and the settings do not; this is remarked.
+
+    Raises:
+        ExperimentError: they are no settings of an experiment.
+    """
+    known = {field.name for field in fields(Experiment)}
+    experiment = from_plain(Experiment, {"store": ".", **{name: value for name, value in plain.items() if name in known}}, where)
+    benchmark, sampling, recipe = get_benchmark(experiment.benchmark), experiment.sampling, experiment.recipe
+    found = {
+        "network": to_plain(experiment.network),
+        "bodies": sampling.bodies,
+        "frames": sampling.frames,
+        "batch": min(recipe.micro_batch, recipe.batch_size),
+        "stream": experiment.stream,
+        "epochs": recipe.epochs,
+    }
+    if isinstance(benchmark, OwnBenchmark):
+        LOGGER.warning(f"{where} does not tell the skeleton, the classes and the clips: these are --layout, --num_classes and --clips")
+        return found
+    dataset = benchmark.dataset
+    return {**found, "layout": dataset.layout, "num_classes": dataset.num_classes, "clips": benchmark.num_train}
 
 
 def count_operations(network: Network, joints: torch.Tensor) -> dict[str, float]:
@@ -200,10 +252,18 @@ def report(found: Cost) -> str:
     parts = {name: flops for name, flops in found.flops.items() if name != "all"}
     lines = [
         f"{found.parameters:,} parameters",
-        f"{total / 1e9:.2f} GFLOP a clip, forward (2 a multiply-add)",
-        *(f"  {name:<24} {flops / 1e9:8.2f}  {flops / total:6.1%}" for name, flops in parts.items()),
+        f"{three_digits(total / 1e9)} GFLOP a clip, forward (2 a multiply-add)",
+        *(f"  {name:<24} {three_digits(flops / 1e9):>10}  {flops / total:6.1%}" for name, flops in parts.items()),
         f"inference {clip_ms[0]:.0f} ms a clip, {share:.0%} of the {found.ceiling / 1e9:.0f} GFLOP/s that a matrix product reaches here",
         f"training  {clip_ms[1]:.0f} ms a clip, {training_share:.0%} of it if a step is three forward passes",
         f"batches of {found.batch} clips" + ("" if found.memory is None else f"; a training step takes {found.memory / 2**30:.2f} GiB"),
     ]
+    if found.whole_training is not None:
+        whole = f"{found.epochs} epochs of {found.clips:,} clips take {duration(found.whole_training)}"
+        lines.append(f"{whole} where each has {found.bodies} {'body' if found.bodies == 1 else 'bodies'}, besides scoring")
     return "\n".join(lines)
+
+
+def three_digits(number: float) -> str:
+    """A number that is not negative with three digits that say something: ``37.6``, ``0.00123``."""
+    return f"{number:,.{max(0, 2 - math.floor(math.log10(number)))}f}" if number else "0"
