@@ -245,6 +245,7 @@ def test_evaluate(road: Road, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(road.run), "--part", "train", "--accelerator", "cpu"]) == 0
     said = capsys.readouterr().out
     assert "ntu60-xsub, joint stream, train part, 2 clips" in said
+    assert re.search(r"^top-1 .*%   top-5 .*%   mean per class .*%   loss \d", said, re.MULTILINE)
     assert str(road.run / "scores-train.parquet") in said
     assert Scores.read(road.run / "scores-train.parquet").sample == tuple(road.raw_file(1, action).stem for action in (1, 7))
 
@@ -271,9 +272,29 @@ def test_a_finished_run_is_resumed_without_harm(road: Road, form: list[str], cap
     before = {path.name: path.read_bytes() for path in road.run.glob("*.jsonl")}
     digest = weights_digest(road.run)
     assert main(["train", *(part.format(road.run) for part in form), "--accelerator", "cpu"]) == 0
-    assert f"amanet show {road.run}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert re.match(r"last epoch, test clips: top-1 \d+\.\d\d%, top-5 .*%, mean per class .*%\n", said)
+    assert f"amanet show {road.run}" in said
     assert weights_digest(road.run) == digest
     assert {path.name: path.read_bytes() for path in road.run.glob("*.jsonl")} == before
+
+
+def test_clips_for_validation_are_named_and_there_is_no_top_5_of_two_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A finished run that was evaluated too says again what it was measured on."""
+    folder = write_own(tmp_path / "mine", clips=16)
+    labels = folder / "labels.csv"
+    rows = labels.read_text().splitlines()
+    labels.write_text("\n".join(row.replace(",2,test", f",2,{'validation' if number % 2 else 'test'}") for number, row in enumerate(rows)))
+    assert main(["prepare", "own", str(tmp_path / "store"), str(folder), "--workers", "1"]) == 0
+    flags = [flag if flag != "ntu60-xsub" else "own" for flag in TRAINING]
+    capsys.readouterr()
+    assert main(["train", str(tmp_path / "run"), "--store", str(tmp_path / "store"), *flags]) == 0
+    first = capsys.readouterr().out
+    assert re.match(r"last epoch, validation clips: top-1 \d+\.\d\d%, mean per class .*%\n", first)
+    assert main(["evaluate", str(tmp_path / "run"), "--accelerator", "cpu"]) == 0
+    assert re.search(r"^top-1 .*%   mean per class .*%   loss \d", capsys.readouterr().out, re.MULTILINE)
+    assert main(["train", "--resume", str(tmp_path / "run"), "--accelerator", "cpu"]) == 0
+    assert capsys.readouterr().out == first
 
 
 def test_a_run_whose_settings_were_changed_is_not_resumed(road: Road, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -253,26 +253,30 @@ def _resume_arguments(rest: Sequence[str]) -> tuple[Path, Any]:
 
 
 def _report_training(run: Path, go: Callable[[], Any]) -> None:
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
+    from amanet.metrics import Scores, in_words, scores_file
     from amanet.places import in_shell
 
     try:
-        found = go()
+        go()
     except KeyboardInterrupt:
         print(f"stopped; go on with: amanet train --resume {in_shell(run)}", file=sys.stderr)
         raise
-    print(f"last epoch, held-out clips: top-1 {found.top1:.2%}, top-5 {found.top5:.2%}, mean per class {found.per_class:.2%}")
-    print(f"written to {run}; see it with: amanet show {in_shell(run)}")
+    if not rank_zero_only.rank:  # pyright: ignore[reportFunctionMemberAccess] (of several processes the first says it)
+        part = next(part for part in ("validation", "test") if scores_file(run, part).is_file())
+        print(f"last epoch, {part} clips: {', '.join(in_words(Scores.read(scores_file(run, part))))}")
+        print(f"written to {run}; see it with: amanet show {in_shell(run)}")
 
 
 def _evaluate(rest: Sequence[str]) -> None:
     from amanet.evaluate import evaluate
-    from amanet.metrics import accuracy, scores_file
+    from amanet.metrics import accuracy, in_words, scores_file
 
     arguments = _function_arguments("evaluate", evaluate, rest)
     scores = evaluate(**arguments)
-    found = accuracy(scores)
     print(f"{scores.source['benchmark']}, {scores.source['stream']} stream, {scores.source['part']} part, {len(scores.sample):,} clips")
-    print(f"top-1 {found.top1:.2%}   top-5 {found.top5:.2%}   mean per class {found.per_class:.2%}   loss {found.loss:.4f}")
+    print("   ".join([*in_words(scores), f"loss {accuracy(scores).loss:.4f}"]))
     print(f"scores: {scores_file(arguments['run'], scores.source['part'])}")
 
 

@@ -181,6 +181,13 @@ def accuracy(scores: Scores) -> Accuracy:
     return Accuracy(top_k(scores, 1), top_k(scores, 5), float(recall.mean()), loss)
 
 
+def in_words(scores: Scores) -> list[str]:
+    """The accuracies of scores as they are printed; of five classes or fewer without top-5, which is all of them."""
+    found = accuracy(scores)
+    top5 = [f"top-5 {found.top5:.2%}"] if len(scores.class_names) > 5 else []
+    return [f"top-1 {found.top1:.2%}", *top5, f"mean per class {found.per_class:.2%}"]
+
+
 def confusion(scores: Scores) -> Int64[np.ndarray, "true_class named_class"]:
     """How often clips of a class (row) were named a class (column)."""
     logits, label = torch.from_numpy(scores.logits), torch.from_numpy(scores.label)
