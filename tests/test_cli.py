@@ -324,6 +324,7 @@ def wrong(road: Road) -> dict[str, str]:
     folder = road.raw.parent
     (folder / "empty").mkdir()
     (folder / "file").write_text("a file")
+    (folder / "ntu60.pkl").write_bytes(b"")
     (folder / "S001C001P001R001A001.skeleton").write_text("3\n1\nnot a skeleton\n")
     sample = "a1_s1_t1_skeleton"
     write_store(folder / "other", [fabricate_clip(sample, dataset="utd-mhad")], "utd-mhad")
@@ -331,7 +332,7 @@ def wrong(road: Road) -> dict[str, str]:
         "\n".join(f"{name}: &{name} [{f'*{before}, ' * 9}]" for before, name in pairwise("abcdefghij")).replace("*a", "1")
     )
     names = ("empty", "file", "bomb", "other", "nowhere", "run_away", "S001C001P001R001A001.skeleton")
-    places = {name.partition(".")[0]: str(folder / name) for name in names} | {"long": "n" * 300}
+    places = {name.partition(".")[0]: str(folder / name) for name in names} | {"long": "n" * 300, "pickle": str(folder / "ntu60.pkl")}
     tensors, description = read_weights(shutil.copytree(road.run, folder / "run_away") / WEIGHTS_FILE)
     write_weights(folder / "run_away" / WEIGHTS_FILE, {name: 1e19 * tensor for name, tensor in tensors.items()}, description)
     return {**places, "raw": str(road.raw), "store": str(road.store), "run": str(road.run), "clip": str(road.raw_file(3, 7))}
@@ -349,6 +350,9 @@ def wrong(road: Road) -> dict[str, str]:
         ("prepare ntu60 {nowhere} {nowhere}", "nothing at this place"),
         ("prepare own {nowhere} {nowhere}", "there is no folder here"),
         ("prepare ntu60 {nowhere} {file}", "neither a folder nor a .zip archive"),
+        ("convert openpse {raw} {nowhere}", "one of openpose, coco, mmpose, ultralytics, mediapipe, pyskl"),
+        ("prepare ntu60 {nowhere} {pickle}", "amanet convert pyskl {pickle} FOLDER"),
+        ("prepare own {nowhere} {pickle}", "amanet convert pyskl {pickle} FOLDER"),
         ("prepare ntu60 {nowhere} {empty}", "no file whose name ends in .skeleton"),
         ("prepare utd-mhad {nowhere} {raw}", "no file whose name ends in"),
         ("prepare ntu60 {raw} {raw}", "something else at this place"),
@@ -420,7 +424,7 @@ def test_wrong_turns_end_in_one_error(line: str, problem: str, wrong: dict[str, 
     assert main([verb, rest[0], *flags, *rest[1:]] if rest else [verb]) == 2
     said = capsys.readouterr().err
     assert said.count(f"amanet {verb}: ") == 1
-    assert problem in said
+    assert problem.replace("{pickle}", wrong["pickle"]) in said
     assert not Path(wrong["nowhere"]).exists()
 
 
@@ -484,7 +488,7 @@ def test_an_error_of_the_code_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("train run --store store --recipe.epoch 3", "unrecognized arguments: --recipe.epoch"),
         ("train run --store store --config nothing.yaml", "does not exist"),
-        ("convert openpse poses out", "'openpose'"),
+        ("evaluate run --part tset", "part: Expected one of train, validation, test. Got value: tset"),
         ("evaluate", "required: run"),
     ],
 )

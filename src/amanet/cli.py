@@ -3,14 +3,15 @@
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from amanet import __version__
-from amanet.errors import AmanetError, PlaceError
+from amanet.errors import AmanetError, ExperimentError, PlaceError
 from amanet.interrupt import termination_interrupts
 
 if TYPE_CHECKING:
@@ -169,9 +170,14 @@ def _parse(parser: "ArgumentParser", rest: Sequence[str], cure: str | None = Non
     try:
         return cast("Namespace", parser.instantiate(parser.parse_args(list(rest))))
     except (ArgumentError, OverflowError) as error:
-        said = str(error).replace("Expected a <class 'tuple'>", 'Expected a list, as in "[1, 5]"')
-        print(f"{parser.prog}: {said}\n  what to do: {cure or f'see {parser.prog} --help'}", file=sys.stderr)
+        print(f"{parser.prog}: {_plain(str(error))}\n  what to do: {cure or f'see {parser.prog} --help'}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def _plain(said: str) -> str:
+    """What the parser says of an argument, without the words of a programmer."""
+    said = re.sub(r'Parser key "([^"]+)":\s+', r"\1: ", said).replace("Expected a <class 'tuple'>", 'Expected a list, as in "[1, 5]"')
+    return re.sub(r"Expected a typing\.Literal\[(.*?)\]", lambda words: f"Expected one of {words[1].replace(chr(39), '')}", said)
 
 
 def _synthesize(rest: Sequence[str]) -> None:
@@ -193,7 +199,11 @@ def _convert(rest: Sequence[str]) -> None:
         convert_pyskl(**_function_arguments("convert pyskl", convert_pyskl, rest[1:]))
         return
     from amanet.convert_poses import convert_poses
+    from amanet.data.formats.pose_json import PoseFormat
 
+    forms = (*get_args(PoseFormat), "pyskl")
+    if rest and not rest[0].startswith("-") and rest[0] not in forms:
+        raise ExperimentError(f"there is no form {rest[0]!r} to convert", expected=f"one of {', '.join(forms)}")
     convert_poses(**_function_arguments("convert", convert_poses, rest))
 
 

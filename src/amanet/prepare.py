@@ -34,10 +34,10 @@ from amanet.data.published import get_dataset
 from amanet.data.shards import NOBODY, Chunk, Dropped, count_mended, cut_chunks, is_made, is_shard, make_shard, read_shard
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter, check_place, settle
-from amanet.errors import ExperimentError, StoreError
+from amanet.errors import ExperimentError, FormatError, StoreError
 from amanet.interrupt import interrupts_held
 from amanet.lock import alone
-from amanet.places import DISK, behind_link, beside, clear, explained, refuse_others
+from amanet.places import DISK, behind_link, beside, clear, explained, in_shell, refuse_others
 
 
 def prepare(
@@ -74,6 +74,7 @@ def prepare(
     if workers < 1:
         raise ExperimentError("workers must be 1 or more", got=workers)
     raw, out = [raw] if isinstance(raw, Path) else raw, behind_link(out)
+    _refuse_pickles(raw)
     lock = beside(out, ".lock")
     with (
         explained(DISK, out, "make room or choose another place, and start it again: finished work is kept"),
@@ -111,6 +112,14 @@ def prepare(
     store = ClipStore.open(out)
     _print_summary(store, dropped, mended)
     return store
+
+
+def _refuse_pickles(raw: Sequence[Path]) -> None:
+    """Says what takes the annotations of PYSKL, in which many know their clips."""
+    for path in raw:
+        if path.suffix in (".pkl", ".pickle") and path.is_file():
+            cure = f"if it is of PYSKL: amanet convert pyskl {in_shell(path)} FOLDER, and then amanet prepare own STORE FOLDER"
+            raise FormatError("pickles are not prepared as they are", where=path, cure=cure)
 
 
 def _find(dataset: str, raw: Sequence[Path]) -> tuple[Dataset | OwnDataset, list[RawMember], Listed, Mapping[str, Split], list[Dropped]]:
