@@ -56,14 +56,21 @@ def test_averaged_weights_get_the_average_statistics() -> None:
         torch.testing.assert_close(network.get_buffer(f"{name}.running_mean"), torch.stack(found).mean(0), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (10.0, 0.01), (100.0, 0.1)])
-def test_statistics_of_all_processes_keep_their_precision(processes: None, mean: float, deviation: float) -> None:
-    """From the first step on, when the running mean knows nothing yet."""
-    rows = mean + deviation * torch.randn(50, 4, CHANNELS, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(("kind", "tolerance"), [(torch.float32, (1e-4, 2e-3)), (torch.bfloat16, (1e-2, 1e-2))])
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (3.0, 1.0), (10.0, 0.01), (100.0, 0.1)])
+def test_statistics_of_all_processes_keep_their_precision(
+    processes: None, mean: float, deviation: float, kind: torch.dtype, tolerance: tuple[float, float]
+) -> None:
+    """From the first step on, when the running mean knows nothing yet, and where PyTorch would add up in half precision."""
+    rows = (mean + deviation * torch.randn(50, 40, CHANNELS, generator=torch.Generator().manual_seed(0))).to(kind)
     norm, theirs = BatchNorm(CHANNELS), BatchNorm(CHANNELS).double()
     norm.synchronise = True
     assert norm.synchronises()
-    torch.testing.assert_close(norm(rows), theirs(rows.double()).float(), rtol=1e-4, atol=2e-3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = norm(rows)
+    torch.testing.assert_close(found, theirs(rows.double()).to(kind), rtol=tolerance[0], atol=tolerance[1])
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(norm.get_buffer(name), theirs.get_buffer(name).float(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_single_value_is_refused() -> None:

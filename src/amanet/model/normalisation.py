@@ -176,8 +176,13 @@ class BatchNorm(nn.BatchNorm1d):
         return 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
 
     def _forward_synchronised(self, input: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        rows = input.reshape(-1, self.num_features)
-        copies = counted_bodies(input).copies.to(rows.dtype).repeat_interleave(len(rows) // len(input))
+        kind = torch.promote_types(input.dtype, torch.float32)  # half precision neither counts nor adds up
+        with torch.autocast(input.device.type, enabled=False):
+            rows = input.reshape(-1, self.num_features).to(kind)
+            copies = counted_bodies(input).copies.to(kind).repeat_interleave(len(rows) // len(input))
+            return self._normalise_synchronised(rows, copies).view(input.shape).to(input.dtype)
+
+    def _normalise_synchronised(self, rows: Float[Tensor, "row channel"], copies: Float[Tensor, " row"]) -> Float[Tensor, "row channel"]:
         with torch.no_grad():  # sums of squares keep their precision about the mean, even a rounded one
             count, first = _SumOverProcesses.apply(torch.cat([copies.sum()[None], copies @ rows])).split([1, self.num_features])
             shift = first / count
@@ -186,8 +191,7 @@ class BatchNorm(nn.BatchNorm1d):
         mean = first / count
         variance = second / count - mean.square()
         self.track((mean + shift).detach(), variance.detach(), count)
-        output = (centred - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
-        return output.reshape(input.shape)
+        return (centred - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
 
 
 class NormedLinear(nn.Sequential):
