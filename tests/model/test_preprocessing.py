@@ -1,5 +1,7 @@
 """DP against loops (Eqs. 3-8), and what must hold for any input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
 
+from amanet.errors import LayoutError
 from amanet.model.preprocessing import DP, DP_CHOICES, AlienChoice, acceleration, relative_coordinates, velocity
-from amanet.skeleton import SkeletonLayout, layout_names, load_layout
+from amanet.skeleton import SkeletonLayout, layout_names, load_layout, stream_layout
+from amanet.skeleton.layout import JointGroup
 from reference import equations
 
 LAYOUTS_3D = [name for name in layout_names() if load_layout(name).num_axes == 3]
@@ -111,6 +115,37 @@ def test_never_nan_whatever_is_missing_or_degenerate(seed: int, share: float, al
     found = run(DP(layout, "vel+acc+both", alien), joints * present[..., None], present)
     assert np.isfinite(found).all()
     assert not found[~present][:, 3:].any()
+
+
+@pytest.mark.parametrize("name", layout_names())
+def test_the_fused_scale_has_alien_coordinates_of_every_part(name: str) -> None:
+    """Of all its joints but the origins."""
+    layout = stream_layout(load_layout(name), "joint-fused")
+    alien = run(DP(layout, "vel+acc+alien"), make_joints(layout))[..., 3 : 3 + layout.num_axes]
+    origins = {part.origin for part in layout.parts}
+    assert [joint for joint in range(layout.num_joints) if not alien[:, joint].any()] == sorted(origins)
+
+
+NTU = load_layout("ntu25")
+
+
+def without_trunk(layout: SkeletonLayout) -> SkeletonLayout:
+    """Its fused scale, if one group held all of the trunk."""
+    trunk = next(part.joints for part in layout.parts if layout.root in part.joints)
+    others = [group for group in layout.groups if group.joints[0] not in trunk]
+    return stream_layout(replace(layout, groups=(JointGroup("trunk", trunk), *others)), "joint-fused")
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [without_trunk(NTU), without_trunk(load_layout("openpose25")), replace(NTU, up=(1, 1)), replace(NTU, up=(NTU.across[0], 20))],
+    ids=["no trunk", "no trunk in 2-D", "no up", "up along an arm"],
+)
+def test_a_part_without_a_frame_is_refused(layout: SkeletonLayout) -> None:
+    with pytest.raises(LayoutError, match="has no frame of reference"):
+        DP(layout, "vel+acc+alien")
+    DP(layout, "vel+acc+alien", "pinv")
+    DP(layout, "vel+acc")
 
 
 def test_a_short_bone_gives_zeros_and_not_huge_numbers() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from amanet.skeleton import STREAMS, SkeletonLayout, Stream, derive_stream, layout_names, load_layout, stream_layout
 from amanet.skeleton.graph import adjacency, hop_distance
+from amanet.skeleton.layout import JointGroup
 from amanet.skeleton.stream import barycentres, bones, fuse_layout
 
 LAYOUTS = layout_names()
@@ -123,11 +124,29 @@ def test_the_contracted_layout(name: str) -> None:
     assert fused.root == group_of[layout.root]
     assert fused.centre == group_of[layout.centre]
     assert fused.across == tuple(group_of[joint] for joint in layout.across)
+    assert fused.up[0] == group_of[layout.up[0]] != fused.up[1]
     for joint in range(layout.num_joints):
         assert fused.mirror[group_of[joint]] == group_of[layout.mirror[joint]]
     assert [part.name for part in fused.parts] == [part.name for part in layout.parts]
     assert all(part.joints and part.origin != part.anchor for part in fused.parts)
     assert fuse_layout(fused) == replace(fused, name=f"{name}-fused-fused")
+
+
+def regroup(layout: SkeletonLayout, **groups: str) -> SkeletonLayout:
+    """The layout with other groups of its trunk."""
+    index = {joint: place for place, joint in enumerate(layout.joints)}
+    trunk = tuple(JointGroup(name, tuple(index[joint] for joint in joints.split())) for name, joints in groups.items())
+    return replace(layout, groups=(*trunk, *(group for group in layout.groups if group.name not in ("torso", "head"))))
+
+
+def test_where_a_group_holds_the_trunk_another_stands_in_for_one_end() -> None:
+    layout = load_layout("ntu25")
+    head = regroup(layout, pelvis="spine_base", torso="spine_mid spine_shoulder", neck="neck", head="head")
+    assert fuse_layout(head).up == (1, 2)
+    pelvis = regroup(layout, pelvis="spine_base", torso="spine_mid spine_shoulder neck head")
+    assert fuse_layout(pelvis).up == (0, 1)
+    none = regroup(layout, torso="spine_base spine_mid spine_shoulder neck head")
+    assert fuse_layout(none).up == (0, 0)
 
 
 def test_the_streams_are_the_four_of_the_paper() -> None:

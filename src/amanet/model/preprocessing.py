@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from amanet.errors import LayoutError
 from amanet.skeleton import SkeletonLayout
 
 DPChoice = Literal["none", "vel+acc", "vel+acc+relative", "vel+acc+alien", "vel+acc+both"]
@@ -108,6 +109,9 @@ class AlienCoordinates(nn.Module):
 
     A part gives zeros in a frame where its origin, its anchor or its reference is absent, short or parallel. For ``pinv`` the anchor is
     short where Q lies all but at the origin of all coordinates, as the trunk's always does by the recipe ``msg3d``.
+
+    Raises:
+        LayoutError: a part of the layout has no ``frame`` in any clip, as where the groups of a fused scale hold its joints together.
     """
 
     origin_of_joint: Tensor
@@ -125,6 +129,8 @@ class AlienCoordinates(nn.Module):
             for joint in part.joints:
                 part_of_joint[joint] = index
         references = [layout.across if layout.root in part.joints else layout.up for part in layout.parts]
+        if reading == "frame":
+            _check_directions(layout, references)
         self.register_buffer("part_of_joint", torch.tensor(part_of_joint), persistent=False)
         self.register_buffer("ends", torch.tensor([(part.origin, part.anchor) for part in layout.parts]), persistent=False)
         self.register_buffer("reference", torch.tensor(references), persistent=False)
@@ -169,6 +175,20 @@ class AlienCoordinates(nn.Module):
         target[..., 0] += self.scale
         along = (places * inverse[..., self.part_of_joint, :]).sum(-1, keepdim=True)
         return target[..., self.part_of_joint, :] * along - origin[..., self.part_of_joint, :], spanned
+
+
+def _check_directions(layout: SkeletonLayout, references: list[tuple[int, int]]) -> None:
+    """Refuse a part whose coordinates would be zeros in every clip."""
+    for part, reference in zip(layout.parts, references, strict=True):
+        first, second = {part.origin, part.anchor}, set(reference)
+        if len(first) < 2 or (layout.num_axes == 3 and (len(second) < 2 or first == second)):
+            first_ends, second_ends = ([layout.joints[joint] for joint in ends] for ends in ((part.origin, part.anchor), reference))
+            raise LayoutError(
+                f"part {part.name!r} of {layout.name!r} has no frame of reference, so its alien coordinates would all be zeros",
+                expected="an origin and an anchor that are two joints, and in 3-D the ends of a second direction that are two others",
+                got=f"from {' to '.join(first_ends)}, and from {' to '.join(second_ends)}",
+                cure="other groups in the layout, a stream that is not fused, or another dp",
+            )
 
 
 def _length(vectors: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from amanet.skeleton.graph import depth
+from amanet.skeleton.graph import adjacency, depth, hop_distance
 from amanet.skeleton.layout import BodyPart, JointGroup, SkeletonLayout
 
 Stream = Literal["joint", "bone", "joint-fused", "bone-fused"]
@@ -93,11 +93,11 @@ def fuse_layout(layout: SkeletonLayout) -> SkeletonLayout:
     """The layout contracted to its groups: one joint a group, linked where their joints are.
 
     The root, the centre and every origin become the group that holds them. Where a part's anchor falls into the group of its origin, the
-    first other group of the part stands in for it, if there is one.
+    first other group of the part stands in for it, if there is one. Where both ends of ``up`` fall into one group, the next one of the trunk
+    stands in for the upper end, such as the head, or one below for the lower end.
     """
     group_of = {joint: index for index, group in enumerate(layout.groups) for joint in group.joints}
     parents = tuple(_group_parent(layout, group, group_of) for group in layout.groups)
-    lower, upper = (group_of[joint] for joint in layout.up)
     left, right = (group_of[joint] for joint in layout.across)
     return SkeletonLayout(
         name=f"{layout.name}-fused",
@@ -107,7 +107,7 @@ def fuse_layout(layout: SkeletonLayout) -> SkeletonLayout:
         centre=group_of[layout.centre],
         mirror=tuple(group_of[layout.mirror[group.joints[0]]] for group in layout.groups),
         across=(left, right),
-        up=(lower, upper),
+        up=_fuse_up(layout, group_of),
         parts=tuple(_fuse_part(part, layout, group_of) for part in layout.parts),
         groups=tuple(JointGroup(group.name, (index,)) for index, group in enumerate(layout.groups)),
     )
@@ -116,6 +116,22 @@ def fuse_layout(layout: SkeletonLayout) -> SkeletonLayout:
 def _group_parent(layout: SkeletonLayout, group: JointGroup, group_of: dict[int, int]) -> int:
     top = min(group.joints, key=lambda joint: depth(layout, joint))
     return group_of[layout.parents[top]]
+
+
+def _fuse_up(layout: SkeletonLayout, group_of: dict[int, int]) -> tuple[int, int]:
+    lower, upper = (group_of[joint] for joint in layout.up)
+    if lower != upper:
+        return lower, upper
+    trunk = next(part.joints for part in layout.parts if layout.root in part.joints)
+    others = [joint for joint in trunk if layout.mirror[joint] == joint and group_of[joint] != upper]
+    from_lower, from_upper = hop_distance(adjacency(layout))[list(layout.up)]
+    above = [joint for joint in others if from_upper[joint] < from_lower[joint]]
+    below = [joint for joint in others if from_lower[joint] < from_upper[joint]]
+    if above:
+        upper = group_of[min(above, key=lambda joint: from_upper[joint])]
+    elif below:
+        lower = group_of[min(below, key=lambda joint: from_lower[joint])]
+    return lower, upper
 
 
 def _fuse_part(part: BodyPart, layout: SkeletonLayout, group_of: dict[int, int]) -> BodyPart:
