@@ -74,12 +74,12 @@ def works_in_pieces(features: Tensor) -> bool:
     A compiler is left to do it by itself, and compiled loops (:mod:`amanet.products`) know no half precision.
     """
     whole = features.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
-    return features.device.type == "cpu" and whole and not is_traced()
+    return features.device.type == "cpu" and whole and not is_traced(features)
 
 
 def runs_kernels(features: Tensor) -> bool:
     """Whether a module runs kernels of its own, written in Triton; a compiler is left to write them by itself."""
-    return features.device.type == "cuda" and not is_traced() and _knows_triton(features.device)
+    return features.device.type == "cuda" and not is_traced(features) and _knows_triton(features.device)
 
 
 @lru_cache

@@ -17,6 +17,7 @@ from amanet.model.attention import works_in_pieces
 from amanet.model.loops import tell_multiplied
 from amanet.model.pieces import shares
 from amanet.model.threads import divide
+from amanet.model.tracing import is_traced
 from amanet.products import multiply_large
 
 KINDS = {torch.float32: "float32", torch.float64: "float64"}
@@ -35,7 +36,7 @@ def linear(
     bias: Float[Tensor, " mapped_channel"] | None = None,
 ) -> Float[Tensor, "*rows mapped_channel"]:
     """``features @ weight.T + bias``"""
-    if works_in_pieces(features) and weight.dtype == features.dtype:
+    if works_in_pieces(features) and weight.dtype == features.dtype and not is_traced(weight):
         return _Linear.apply(features, weight, bias)  # pyright: ignore[reportReturnType]
     return F.linear(features, weight, bias)
 

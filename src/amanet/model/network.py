@@ -137,7 +137,7 @@ class Network(nn.Module):
             return self._classify(self._pool(features.index_select(0, shared.kept), shared).index_select(0, shared.place), present)
 
     def _shares(self, joints: Tensor) -> bool:
-        if not self.shares_absent or is_traced() or self._is_compiled_in_part():
+        if not self.shares_absent or is_traced(joints) or self._is_compiled_in_part():
             return False
         pays = joints.device.type == "cpu" or joints.shape[0] * joints.shape[1] >= FEWEST_SHARED
         return pays and (not self.training or sweeps_over(joints))

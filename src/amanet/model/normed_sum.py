@@ -25,7 +25,7 @@ Rows = Float[Tensor, "clip_body *rows channel"]
 
 def sweeps_over(features: Tensor) -> bool:
     """Whether :func:`normalise` has a way to sweep over these features; a compiler is left to do it by itself."""
-    return not is_traced() and _sweeps(features) is not None
+    return not is_traced(features) and _sweeps(features) is not None
 
 
 def sweeps_once(features: Tensor) -> bool:
@@ -53,7 +53,7 @@ def finish(normed: Rows, residual: Rows | None = None, *, activates: bool = Fals
 
     A ``shift`` is what the BN still lacks where it is a part of the map before it.
     """
-    if torch.is_grad_enabled() or is_traced():
+    if torch.is_grad_enabled() or is_traced(normed):
         normed = normed if shift is None else normed + shift
         normed = normed if residual is None else normed + residual
         return F.relu(normed) if activates else normed

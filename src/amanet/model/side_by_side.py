@@ -81,7 +81,7 @@ def leads() -> bool:
 
 def pays(network: nn.Module, features: Bodies) -> bool:
     """Whether the bodies are best taken apart: on a CPU, with enough to do, where nobody listens to modules, weights or operations."""
-    if features.device.type != "cpu" or is_traced() or torch.is_autocast_enabled("cpu"):
+    if features.device.type != "cpu" or is_traced(features) or torch.is_autocast_enabled("cpu"):
         return False
     if torch.get_num_threads() < 2 or _worth(network, features) < 2 or _somebody_listens():
         return False

@@ -77,7 +77,7 @@ class FrameFeatures(nn.Module):
         taps = theta[..., 0].permute(2, 1, 0)
         convolved = self._convolve_features(mixed, weight.t() @ taps)
         frames, outside = taps_outside(mixed.shape[1], self.group, taps)
-        lacking = (outside @ (bias @ taps))[:, None].expand(len(convolved), -1, convolved.shape[2], -1)
+        lacking = (outside @ (bias @ taps))[:, None].expand(convolved.shape[0], -1, convolved.shape[2], -1)
         return convolved.index_add_(1, frames, lacking.to(convolved.dtype), alpha=-1)
 
     def _bias(self) -> Float[Tensor, " channel"]:
