@@ -157,3 +157,14 @@ def test_absent_bodies_are_counted_in_half_precision_too() -> None:
         rough = network(joints, joints.any(-1)).float()
     with torch.no_grad():
         assert 0 < float((rough - exact).norm() / exact.norm()) < 0.1
+
+
+@pytest.mark.parametrize("part", ["norm", "residual"])
+def test_jf_of_which_a_part_is_in_training_is_the_same_without_gradients(part: str) -> None:
+    found: list[dict[str, Tensor]] = []
+    for learns in (True, False):
+        module = make("jf, strided").eval()
+        module.get_submodule(part).train()
+        with torch.set_grad_enabled(learns):
+            found.append({"output": module(draw()).detach(), **dict(module.named_buffers())})
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-9)

@@ -204,6 +204,10 @@ class NormedLinear(nn.Sequential):
         linear, norm = self._parts()
         return map_and_normalise(linear.weight, linear.bias, norm, input)
 
+    def folds(self, features: Tensor) -> bool:
+        """Whether BN is a part of the map."""
+        return self._parts()[1].folds(features)
+
     def folded(self) -> tuple[Float[Tensor, "mapped_channel channel"], Float[Tensor, " mapped_channel"]]:
         """Weight and bias of both in evaluation."""
         linear, norm = self._parts()

@@ -165,7 +165,8 @@ class JointFeatures(nn.Module):
         self.residual = nn.Identity() if same else NormedLinear(channels)
 
     def forward(self, features: Features) -> Mapped:
-        if self.norm.folds(features) and works_in_pieces(features) and not torch.is_grad_enabled():
+        folds = self.norm.folds(features) and (not isinstance(self.residual, NormedLinear) or self.residual.folds(features))
+        if folds and works_in_pieces(features) and not torch.is_grad_enabled():
             return self._evaluate(features)
         kept = kept_frames(features, self.stride).contiguous()
         query = self._query(kept)
