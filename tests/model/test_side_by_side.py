@@ -14,6 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from amanet.model import BlockConfig, Network, NetworkConfig, side_by_side
@@ -182,6 +184,40 @@ def test_who_listens_to_all_modules_or_keeps_what_gradients_need_sees_all_bodies
             network(*draw())
         kept.append(len(tensors))
     assert kept[0] == kept[1] > 0
+
+
+def test_who_profiles_or_overrides_functions_sees_all_of_them() -> None:
+    class Count(TorchFunctionMode):
+        calls = 0
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.calls += 1
+            return func(*args, **(kwargs or {}))
+
+    calls, events = list[int](), list[int]()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        network = make().eval()
+        with torch.no_grad():
+            network(*draw())  # which makes what is kept
+            with Count() as counter:
+                network(*draw())
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+                network(*draw())
+        calls.append(counter.calls)
+        events.append(sum(event.name == "amanet::multiplied" for event in profile.events() or ()))
+    assert calls[0] == calls[1] > 0
+    assert events[0] == events[1] > 0
+
+
+def test_weights_that_are_computed_follow_one_step_alone() -> None:
+    """As PyTorch's ``spectral_norm``, which iterates whenever the weight is read."""
+    found: list[dict[str, Tensor]] = []
+    for threads in (1, 2):
+        network = make()
+        spectral_norm(network.blocks[0].get_submodule("path.ff.project"))
+        found.append(step(network, threads))
+    assert_same(found[1], found[0])
 
 
 @pytest.mark.parametrize("recompute", [False, True])

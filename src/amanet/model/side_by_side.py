@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch._C._autograd import _get_current_graph_task_keep_graph, _top_saved_tensors_default_hooks
+from torch._C import _len_torch_function_stack
+from torch._C._autograd import _get_current_graph_task_keep_graph, _profiler_enabled, _top_saved_tensors_default_hooks
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import _get_current_dispatch_mode
@@ -83,7 +84,7 @@ def pays(network: nn.Module, features: Bodies) -> bool:
     """Whether the bodies are best taken apart: on a CPU, with enough to do, where nobody listens to modules, weights or operations."""
     if features.device.type != "cpu" or is_traced(features) or torch.is_autocast_enabled("cpu"):
         return False
-    if torch.get_num_threads() < 2 or _worth(network, features) < 2 or _somebody_listens():
+    if torch.get_num_threads() < 2 or _somebody_listens() or _worth(network, features) < 2:
         return False
     if any(each._backward_hooks for each in network.parameters()):
         return False
@@ -91,9 +92,13 @@ def pays(network: nn.Module, features: Bodies) -> bool:
 
 
 def _somebody_listens() -> bool:
-    """Whether somebody follows this thread's operations, every module, or what is kept for gradients."""
-    keeps = _top_saved_tensors_default_hooks(False) is not None
-    return keeps or _get_current_dispatch_mode() is not None or bool(_has_any_global_hook())
+    """Whether somebody follows this thread's operations, every module, or what is kept for gradients.
+
+    So does ``torch.set_default_device``, of which other threads know nothing.
+    """
+    if _profiler_enabled() or _len_torch_function_stack() or _get_current_dispatch_mode() is not None:
+        return True
+    return _top_saved_tensors_default_hooks(False) is not None or bool(_has_any_global_hook())
 
 
 def _has_listeners(module: nn.Module) -> bool:
@@ -101,7 +106,9 @@ def _has_listeners(module: nn.Module) -> bool:
 
 
 def _learns_more(module: nn.Module) -> bool:
-    """Whether gradients go to other tensors of a module than its weights."""
+    """Whether gradients go to other tensors of a module than its weights, or its weights are computed whenever they are read."""
+    if "parametrizations" in module._modules:
+        return True
     return any(isinstance(each, Tensor) and each.requires_grad for each in (*module._buffers.values(), *vars(module).values()))
 
 
