@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -174,6 +174,19 @@ def test_explaining_computes_every_module_once() -> None:
     network.explain(draw_joints())
     counts = {name: int(each) for name, each in network.named_buffers() if name.endswith("num_batches_tracked")}
     assert set(counts.values()) == {1}, counts
+
+
+@pytest.mark.parametrize("choice", get_args(SpatioTemporalChoice))
+def test_what_a_hook_saw_stays_as_it_was(choice: SpatioTemporalChoice) -> None:
+    network, seen = make(replace(TINY, block=replace(TINY.block, spatio_temporal=choice))), list[tuple[Any, Any]]()
+    for block in network.blocks:
+        for part in (block, *block.children()):
+            part.register_forward_hook(lambda _, __, output: seen.append((output, output.clone())))
+    with torch.no_grad():
+        network(draw_joints())
+    assert len(seen) >= 3 * 3
+    for output, copy in seen:
+        assert torch.equal(output, copy)
 
 
 def test_a_gain_of_zero_leaves_the_residuals_alone() -> None:
