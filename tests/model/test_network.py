@@ -159,6 +159,16 @@ def test_joints_that_do_not_fit_are_refused(shape: tuple[int, ...], training: bo
         assert "1 bodies, frames, 15 joints, 3 coords" in str(caught.value)
 
 
+def test_kinds_of_numbers_that_do_not_fit_are_refused() -> None:
+    """By the check itself, as the types that tests look at refuse them before."""
+    network, joints = make(), draw_joints()
+    with pytest.raises(ClipError, match=r"no whole numbers(?s:.*)torch\.int64"):
+        network._check(joints.long(), None)
+    for kind in (torch.uint8, torch.float32):
+        with pytest.raises(ClipError, match="yes or no"):
+            network._check(joints, torch.ones(joints.shape[:-1], dtype=kind))
+
+
 @pytest.mark.parametrize("stream", STREAMS)
 def test_what_stands_in_the_places_of_absent_joints_does_not_matter(stream: Stream) -> None:
     network = Network(NetworkConfig(width=6), load_layout("sbu15"), 4, 2, stream).eval()

@@ -126,7 +126,8 @@ class Network(nn.Module):
         """Logits of raw joints; without ``present`` every joint counts as seen, and where it says no, it does not matter what stands there.
 
         Raises:
-            ClipError: the joints are of other bodies, joints or coords than the network's, or there are none.
+            ClipError: the joints are of other bodies, joints or coords than the network's, or there are none; they are no floats, or
+                presence is no bool.
         """
         self._check(joints, present)
         shared = share_absent(present) if present is not None and self._shares(joints) else None
@@ -187,8 +188,12 @@ class Network(nn.Module):
         if joints.dim() != 5 or (joints.shape[1], *joints.shape[3:]) != expected or 0 in joints.shape:
             shape = "(clips, {} bodies, frames, {} joints, {} coords)".format(*expected)
             raise ClipError("these joints do not fit the network", expected=shape, got=tuple(joints.shape))
+        if not joints.is_floating_point():
+            raise ClipError("joints are no whole numbers", expected="float32, or another kind of floats", got=joints.dtype)
         if present is not None and present.shape != joints.shape[:-1]:
             raise ClipError("presence does not fit the joints", expected=tuple(joints.shape[:-1]), got=tuple(present.shape))
+        if present is not None and present.dtype != torch.bool:
+            raise ClipError("presence says yes or no", expected=torch.bool, got=present.dtype)
 
     def _enter(self, joints: Tensor, present: Tensor | None) -> tuple[Features, Bool[Tensor, "clip body frame node"]]:
         if present is None:
