@@ -1,10 +1,12 @@
 """What every test may ask for."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -15,6 +17,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder `shared` with real clips and golden values is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[None]:
+    """A group of processes, of which this one is all."""
+    distributed.init_process_group("gloo", init_method=(tmp_path / "meeting").as_uri(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
 
 
 @pytest.fixture(autouse=True, scope="session")

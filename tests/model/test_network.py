@@ -233,6 +233,12 @@ def test_mean_over_present_bodies_leaves_the_absent_out() -> None:
     torch.testing.assert_close(every(joints, present), (of_first + of_second) / 2)
 
 
+def test_a_clip_without_a_body_has_scores() -> None:
+    network, joints = make(replace(TINY, body_mean="present")), draw_joints()
+    found = network(joints, torch.zeros(joints.shape[:-1], dtype=torch.bool))
+    assert torch.equal(found, network.classifier.bias.expand(found.shape))
+
+
 def test_explanations_are_distributions_of_every_kind_in_every_block() -> None:
     network, joints = make(), draw_joints(frames=12)
     found = network.explain(joints)

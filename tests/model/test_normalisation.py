@@ -1,11 +1,10 @@
 """BN against PyTorch's: running statistics, statistics over processes, and what cannot be normalised."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from amanet.model import Network, NetworkConfig
@@ -18,13 +17,6 @@ CHANNELS = 3
 def plain(norm: BatchNorm) -> Callable[..., Tensor]:
     """PyTorch's kernel, which half precision takes."""
     return norm._forward_plainly
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[None]:
-    distributed.init_process_group("gloo", init_method=(tmp_path / "meeting").as_uri(), rank=0, world_size=1)
-    yield
-    distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.3, None])

@@ -157,6 +157,14 @@ def test_a_short_bone_gives_zeros_and_not_huge_numbers() -> None:
     assert not alien[:, list(arm.joints)].any()
 
 
+def test_a_limb_along_the_trunk_gives_zeros_and_not_any_direction() -> None:
+    joints = make_joints(NTU)
+    arm = next(part for part in NTU.parts if part.name == "left_arm")
+    joints[:, arm.origin] = joints[:, arm.anchor] + joints[:, NTU.up[1]] - joints[:, NTU.up[0]] + 1e-6
+    alien = run(DP(NTU, "vel+acc+alien"), joints)[..., 3:6]
+    assert not alien[:, list(arm.joints)].any()
+
+
 def test_derivatives_of_absent_joints_are_zero() -> None:
     joints = torch.randn(1, 1, 6, 2, 3, dtype=torch.float64)
     present = torch.ones(1, 1, 6, 2, dtype=torch.bool)

@@ -18,7 +18,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from amanet.model import BlockConfig, Network, NetworkConfig, side_by_side
+from amanet.model import BlockConfig, Network, NetworkConfig, side_by_side, synchronise_statistics
 from amanet.model.normalisation import BatchNorm
 from amanet.model.sfem import SFEM
 from amanet.model.threads import number_of_threads, pool
@@ -142,6 +142,22 @@ def test_a_small_network_stays_together(monkeypatch: pytest.MonkeyPatch) -> None
     assert side_by_side.pays(blocks, features)
     monkeypatch.setattr(side_by_side, "LEAST_WORK", 1e9)
     assert not side_by_side.pays(blocks, features)
+
+
+def test_what_threads_do_not_inherit_stays_together() -> None:
+    """PyTorch's mixed precision."""
+    torch.set_num_threads(2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not side_by_side.pays(make().blocks, torch.zeros(2, 3, LAYOUT.num_joints, 3))
+
+
+def test_statistics_of_all_processes_are_those_of_all_bodies(processes: None) -> None:
+    found: list[dict[str, Tensor]] = []
+    for threads in (1, 2):
+        network = make()
+        synchronise_statistics(network, True)
+        found.append(step(network, threads))
+    assert_same(found[1], found[0])
 
 
 def test_weights_that_do_not_learn_get_no_gradient() -> None:

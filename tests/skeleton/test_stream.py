@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from amanet.skeleton import STREAMS, SkeletonLayout, Stream, derive_stream, layout_names, load_layout, stream_layout
 from amanet.skeleton.graph import adjacency, hop_distance
 from amanet.skeleton.layout import JointGroup
-from amanet.skeleton.stream import barycentres, bones, fuse_layout
+from amanet.skeleton.stream import _members, _parents, barycentres, bones, fuse_layout
 
 LAYOUTS = layout_names()
 
@@ -96,6 +96,19 @@ def test_streams_have_the_shape_of_their_layout(name: str) -> None:
     fused, _ = derive_stream(joints, present, layout, "joint-fused")
     fused_bones, _ = derive_stream(joints, present, layout, "bone-fused")
     assert torch.equal(fused_bones, bones(fused, torch.ones_like(fused[..., 0], dtype=torch.bool), fuse_layout(layout))[0])
+
+
+def test_what_is_kept_after_inference_serves_a_training() -> None:
+    layout = load_layout("ntu25")
+    joints, present = some_joints(layout, 3)
+    _parents.cache_clear()
+    _members.cache_clear()
+    with torch.inference_mode():
+        derive_stream(joints, present, layout, "bone-fused")
+        derive_stream(joints, present, layout, "bone")
+    for stream in ("bone", "bone-fused"):
+        derive_stream(joints.requires_grad_(), present, layout, stream)[0].square().sum().backward()
+    assert joints.grad is not None
 
 
 def test_bones_add_up_to_the_way_from_the_root() -> None:
