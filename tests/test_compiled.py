@@ -95,6 +95,25 @@ def test_code_that_two_processes_keep_at_once_is_never_that_of_the_other(tmp_pat
     assert third.load("float64") is None
 
 
+def test_code_that_no_index_names_is_deleted_once_it_is_old(tmp_path: Path) -> None:
+    def code() -> set[Path]:
+        return set(tmp_path.glob("*.nbc"))
+
+    other = _Files(str(tmp_path), "loop2", "stamp")
+    other.save("float32", ["other"])
+    _Files(str(tmp_path), "loop", "old").save("float32", ["old"])
+    for path in code():
+        os.utime(path, (0, 0))
+    of_other = set(tmp_path.glob("loop2.*.nbc"))
+    new = _Files(str(tmp_path), "loop", "new")
+    new.save("float32", ["new"])
+    assert len(code() - of_other) == 1
+    assert of_other < code()
+    _Files(str(tmp_path), "loop", "newer").save("float32", ["newer"])
+    assert len(code() - of_other) == 2  # what was young another process may be about to name
+    assert other.load("float32") == ["other"]
+
+
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
 @pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: whole[:-50] + bytes(50)])
 def test_kept_code_that_is_damaged_is_compiled_again(

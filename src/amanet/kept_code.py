@@ -1,8 +1,11 @@
 """Machine code that numba keeps for the next process, so that what is wrong with its files costs time and never a result."""
 
 import hashlib
+from contextlib import suppress
 from functools import cache
+from glob import escape
 from pathlib import Path
+from time import time
 from typing import Any
 from uuid import uuid4
 
@@ -10,13 +13,20 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 DIGEST = hashlib.sha256().digest_size
 
+NAME = 16
+"""Letters of the part of a file's name that no other file has."""
+
+YOUNG = 3600.0
+"""Seconds in which another process may not have named a file yet that it wrote."""
+
 
 class KeptCode(FunctionCache):
     """As numba's own, but that
 
     - code is taken for old when any file of loops has changed, not just the one that its loop stands in: a loop holds those that it calls;
     - every piece of code has a file of its own name: of two processes that compile at once, neither writes over the other's;
-    - files that are cut or changed are not used, and where nothing can be written nothing is kept.
+    - files that are cut or changed are not used, and where nothing can be written nothing is kept;
+    - code that is no longer used is deleted when its loop is compiled again.
 
     Raises:
         RuntimeError: there is no folder to write to.
@@ -48,9 +58,18 @@ class _Files(IndexDataCacheFile):
 
     def save(self, key: Any, data: Any) -> None:
         overloads = self._load_index()
-        overloads[key] = name = f"{Path(self._index_name).stem}.{uuid4().hex[:16]}.nbc"
+        overloads[key] = name = f"{Path(self._index_name).stem}.{uuid4().hex[:NAME]}.nbc"
         self._save_data(name, data)  # before the index says that it is there
         self._save_index(overloads)
+        self._delete_but(set(overloads.values()))
+
+    def _delete_but(self, named: set[str]) -> None:
+        """Deletes code of this loop that the index does not name, unless another process may be about to name it."""
+        index = Path(self._index_path)
+        for path in index.parent.glob(f"{escape(index.stem)}.{'[0-9a-f]' * NAME}.nbc"):
+            with suppress(OSError):  # another process was faster, or reads it
+                if path.name not in named and path.stat().st_mtime < time() - YOUNG:
+                    path.unlink()
 
     def _load_index(self) -> dict[Any, str]:
         try:
