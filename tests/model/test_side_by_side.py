@@ -1,7 +1,6 @@
 """Bodies side by side on threads against all of them on one: the same results, whoever is faster."""
 
 import gc
-import os
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from amanet.model import BlockConfig, Network, NetworkConfig, side_by_side, synchronise_statistics
 from amanet.model.normalisation import BatchNorm
 from amanet.model.sfem import SFEM
-from amanet.model.threads import number_of_threads, pool
+from amanet.model.threads import number_of_threads
 from amanet.skeleton import load_layout
 
 LAYOUT = load_layout("sbu15")
@@ -312,17 +311,6 @@ def test_threads_made_later_have_pytorchs_number() -> None:
     thread.start()
     thread.join()
     assert found == [3, 3]
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_fork_starts_its_own_threads() -> None:
-    step(make(), 2)
-    child = os.fork()
-    if not child:
-        os._exit(pool.cache_info().currsize)
-    assert os.waitpid(child, 0)[1] == 0
-    assert pool.cache_info().currsize
 
 
 def test_fewer_threads_at_the_gradient_than_before_it() -> None:

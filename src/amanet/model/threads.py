@@ -1,6 +1,5 @@
 """Threads of a network on a CPU, and how one that has others to help it divides its work among them."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -65,10 +64,6 @@ def pool(purpose: str, number: int) -> Pool:
 def helpers(number: int) -> Pool | None:
     """So many threads that help others with parts of their work, if any."""
     return pool("parts", number) if number else None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=pool.cache_clear)  # threads do not survive a fork
 
 
 @contextmanager
