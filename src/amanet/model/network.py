@@ -171,7 +171,8 @@ class Network(nn.Module):
     ) -> Explanation:
         """Logits and the spatial, temporal and spatio-temporal correlation matrices of every block.
 
-        ``graph_weight`` stands in for alpha and beta in the matrices (not in the logits): 0 shows what was learned alone (Fig. 8b).
+        ``graph_weight`` stands in for alpha and beta in the matrices (not in the logits): 0 shows what was learned alone (Fig. 8b). In
+        training mode BN's running statistics follow, as in a step.
         """
         self._check(joints, present)
         features, present = self._enter(joints, present)
