@@ -35,7 +35,7 @@ from amanet.model.normalisation import BatchNorm
 from amanet.prepare import prepare
 from amanet.skeleton import ClipBatch
 from amanet.synthesize import synthesize
-from amanet.training_step import TrainingStep
+from amanet.training.step import TrainingStep
 
 EPOCH_CLIPS = 40_091
 ALONE = 0.8

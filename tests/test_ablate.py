@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from amanet.ablate import _changed, ablate, run_folder
-from amanet.ablation_result import TableResult
+from amanet.ablations.result import TableResult
 from amanet.cli import main
 from amanet.data.store import ClipStore
 from amanet.errors import ExperimentError, RunError, StoreError

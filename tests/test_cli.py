@@ -17,8 +17,9 @@ import pytest
 import yaml
 
 from amanet import __version__, cli
+from amanet.arguments import VERBS
 from amanet.checkpoint import read_weights, write_weights
-from amanet.cli import VERBS, main
+from amanet.cli import main
 from amanet.metrics import Scores
 from amanet.prepare import prepare
 from amanet.trained import WEIGHTS_FILE
@@ -226,7 +227,7 @@ def test_an_interrupt_in_text_that_is_executed_ends_with_its_code_too(tmp_path: 
 
 
 def test_a_remark_of_the_library_is_printed_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(cli.HANDLERS, "cost", lambda rest: logging.getLogger("amanet.compiled").info("this takes its time"))
+    monkeypatch.setitem(cli.HANDLERS, "cost", lambda rest: logging.getLogger("amanet.loops.compiled").info("this takes its time"))
     for _ in range(2):
         assert main(["cost"]) == 0
         assert capsys.readouterr().err == "this takes its time\n"

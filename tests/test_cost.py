@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from amanet import new_dataset
-from amanet.cli import _function_arguments
+from amanet.arguments import function_arguments
 from amanet.cost import PEAK_RESET, Cost, cost, count_operations, report, settings_of, three_digits
 from amanet.data.benchmark import Benchmark
 from amanet.data.published import get_benchmark
@@ -162,7 +162,7 @@ def test_what_a_whole_training_takes() -> None:
 
 
 def arguments(path: Path, *flags: str) -> dict[str, Any]:
-    return _function_arguments("cost", cost, ["--config", str(path), *flags], settings_of)
+    return function_arguments("cost", cost, ["--config", str(path), *flags], settings_of)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from amanet.ablation import load_table
-from amanet.cli import VERBS
+from amanet.ablations.table import load_table
+from amanet.arguments import VERBS
 from amanet.data.dataset import ClipSampling
 from amanet.data.normalise import RECIPES
 from amanet.data.published import BENCHMARKS, DATASETS

@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from amanet.ablation import Row, Table, table_names
-from amanet.ablation_result import TableResult
+from amanet.ablations.result import TableResult
+from amanet.ablations.table import Row, Table, table_names
 from amanet.errors import RunError
 from amanet.report import BEGIN, END, ORDER, _differences, _sections, report
 from fabricate.results import fabricate_result, row_result, table_result, write_result

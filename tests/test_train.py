@@ -29,13 +29,13 @@ from amanet.experiment import Experiment, Machine, Recipe, read_experiment, writ
 from amanet.metrics import Scores, accuracy
 from amanet.model import Network
 from amanet.prepare import prepare
-from amanet.progress import TrainingDisplay
 from amanet.show import show
 from amanet.skeleton import ClipBatch, SkeletonClip
-from amanet.step_graph import Learned, StepGraph
 from amanet.train import _Training, resume, train
 from amanet.trained import TRAINED_ON
-from amanet.training_step import balanced_weights
+from amanet.training.progress import TrainingDisplay
+from amanet.training.step import balanced_weights
+from amanet.training.step_graph import Learned, StepGraph
 from fabricate.own import write_own
 from fabricate.runs import TINY_RECIPE, TINY_SAMPLING, tiny_experiment, tiny_store, weights_digest
 from fabricate.stores import fabricate_clip, ntu_samples, write_store
@@ -117,7 +117,7 @@ def test_scoring_is_counted_down_where_it_takes_long(
 ) -> None:
     evaluate(undisturbed)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("amanet.scoring.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("amanet.training.scoring.QUIET_SECONDS", 0.0)
     evaluate(undisturbed)
     assert re.search(r"^scoring 5 of 5 clips, .* clips/s, .* in all$", capsys.readouterr().err, re.MULTILINE)
 

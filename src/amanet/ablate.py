@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from amanet.ablation import Row, Table, load_table, table_names
-from amanet.ablation_result import RowResult, SeedResult, TableResult
+from amanet.ablations.pool import is_finished, train_all
+from amanet.ablations.result import RowResult, SeedResult, TableResult
+from amanet.ablations.table import Row, Table, load_table, table_names
 from amanet.cost import count_operations
 from amanet.data.dataset import held_out_part, split_rows
 from amanet.data.published import get_benchmark
@@ -21,9 +22,8 @@ from amanet.experiment import Experiment, Machine, to_plain
 from amanet.fusion import join, top_accuracies
 from amanet.metrics import Scores, scores_file
 from amanet.model import Network
-from amanet.places import make_folder, write_file
+from amanet.system.places import make_folder, write_file
 from amanet.trained import check_store, load_trained
-from amanet.training_pool import is_finished, train_all
 
 Wanted = dict[tuple[str, int, str], Experiment]
 """Experiments by row, seed and benchmark."""

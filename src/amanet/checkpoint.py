@@ -17,7 +17,7 @@ from safetensors.torch import save as format_tensors
 from torch import Tensor
 
 from amanet.errors import RunError, first_of
-from amanet.places import write_file
+from amanet.system.places import write_file
 
 STATE_NAME = re.compile(r"state-(\d{8})-([0-9a-f]{16})\.pt")
 KEPT_STATES = 2

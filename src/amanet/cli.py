@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,29 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from amanet import __version__
+from amanet.arguments import VERBS, function_arguments, make_parser, parse
 from amanet.errors import AmanetError, ExperimentError, PlaceError
-from amanet.interrupt import termination_interrupts
+from amanet.system.interrupt import termination_interrupts
 
 if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser, Namespace
+    from jsonargparse import Namespace
 
 Settings = TypeVar("Settings")
-
-VERBS = {
-    "synthesize": "make people acting: raw .skeleton files to try everything on",
-    "new-dataset": "write a small example of a data set of your own, to fill with your clips",
-    "convert": "write the clips of another tool (openpose, coco, mmpose, ultralytics, mediapipe, pyskl) as a data set of your own",
-    "prepare": "read a raw archive or folder into a store that trains fast",
-    "inspect": "see what the clips of a store are like, and the strangest of them",
-    "train": "train one stream of a network, or go on with a stopped run",
-    "evaluate": "score a trained run on its test part",
-    "ablate": "train and compare the rows of a table of the paper, or of your own",
-    "report": "gather the tables of ablations on a page, with the paper's claims weighed",
-    "fuse": "join the scores of several streams into one result",
-    "predict": "name the actions in raw clips",
-    "show": "draw a run, a stored clip or a raw file",
-    "cost": "count a network's weights and operations, and time it here",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,93 +94,23 @@ def overview() -> str:
     return f"{title}\n\nusage: amanet VERB [...]\n\n{verbs}\n\n`amanet VERB --help` explains a verb."
 
 
-def _parser(verb: str, *takers: Callable[..., Any], of_experiment: Callable[..., object] | None = None) -> "ArgumentParser":
-    """A parser for what functions and dataclasses take, which the caller adds to it.
-
-    Where ``of_experiment`` is given, the file of an experiment will do too, and it says what that makes of its settings.
-    """
-    from inspect import signature
-
-    import yaml
-    from jsonargparse import ActionConfigFile, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
-
-    from amanet.settings_file import check_places, read_settings
-
-    expected = {name: parameter for taker in takers for name, parameter in signature(taker).parameters.items()}
-
-    class ConfigFile(ActionConfigFile):
-        """A file that is looked at before its values are taken."""
-
-        def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-            if Path(values).is_file():
-                plain = read_settings(Path(values), "these settings")
-                if of_experiment and isinstance(plain, dict) and "benchmark" in plain:
-                    values = yaml.safe_dump(of_experiment(plain, Path(values)))
-                else:
-                    check_places(expected, plain, Path(values))
-            super().__call__(parser, cfg, values, option_string)
-
-    class Parser(ArgumentParser):
-        """One that looks at what a flag for a whole table said, too."""
-
-        def parse_args(self, *args: Any, **options: Any) -> Any:
-            found = super().parse_args(*args, **options)
-            check_places(expected, found.as_dict())
-            return found
-
-    parser = Parser(prog=f"amanet {verb}", description=VERBS[verb.partition(" ")[0]], exit_on_error=False, allow_abbrev=False)
-    kind = "a YAML file, also that of an experiment as in configs/" if of_experiment else "a YAML file"
-    parser.add_argument("--config", action=ConfigFile, help=f"settings from {kind}; flags after it take precedence")
-    return parser
-
-
-def _function_arguments(
-    verb: str, function: Callable[..., Any], rest: Sequence[str], of_experiment: Callable[..., object] | None = None, **many: str
-) -> dict[str, Any]:
-    """The arguments of a function from the command line: required ones by place, ``many`` of them one or more, the others as flags."""
-    parser = _parser(verb, function, of_experiment=of_experiment)
-    parser.add_function_arguments(function, as_positional=True, skip=set(many))
-    for name, description in many.items():
-        parser.add_argument(name, nargs="+", type=Path, help=description)
-    found = _parse(parser, rest).as_dict()
-    found.pop("config", None)
-    return found
-
-
-def _parse(parser: "ArgumentParser", rest: Sequence[str], cure: str | None = None) -> "Namespace":
-    """The arguments as values of their types: dataclasses, paths, numbers. A wrong one is said in one line, with what to do."""
-    from jsonargparse import ArgumentError
-
-    try:
-        return cast("Namespace", parser.instantiate(parser.parse_args(list(rest))))
-    except (ArgumentError, OverflowError) as error:
-        print(f"{parser.prog}: {_plain(str(error))}\n  what to do: {cure or f'see {parser.prog} --help'}", file=sys.stderr)
-        raise SystemExit(2) from error
-
-
-def _plain(said: str) -> str:
-    """What the parser says of an argument, without the words of a programmer."""
-    said = re.sub(r'Parser key "([^"]+)":\s+', r"\1: ", said).replace("Expected a <class 'tuple'>", 'Expected a list, as in "[1, 5]"')
-    return re.sub(r"Expected a typing\.Literal\[(.*?)\]", lambda words: f"Expected one of {words[1].replace(chr(39), '')}", said)
-
-
 def _synthesize(rest: Sequence[str]) -> None:
     from amanet.synthesize import synthesize
 
-    synthesize(**_function_arguments("synthesize", synthesize, rest))
+    synthesize(**function_arguments("synthesize", synthesize, rest))
 
 
 def _new_dataset(rest: Sequence[str]) -> None:
     from amanet.new_dataset import new_dataset
 
-    new_dataset(**_function_arguments("new-dataset", new_dataset, rest))
+    new_dataset(**function_arguments("new-dataset", new_dataset, rest))
 
 
 def _convert(rest: Sequence[str]) -> None:
     if rest[:1] == ["pyskl"]:
         from amanet.convert_pyskl import convert_pyskl
 
-        convert_pyskl(**_function_arguments("convert pyskl", convert_pyskl, rest[1:]))
+        convert_pyskl(**function_arguments("convert pyskl", convert_pyskl, rest[1:]))
         return
     from amanet.convert_poses import convert_poses
     from amanet.data.formats.pose_json import PoseFormat
@@ -204,20 +118,20 @@ def _convert(rest: Sequence[str]) -> None:
     forms = (*get_args(PoseFormat), "pyskl")
     if rest and not rest[0].startswith("-") and rest[0] not in forms:
         raise ExperimentError(f"there is no form {rest[0]!r} to convert", expected=f"one of {', '.join(forms)}")
-    convert_poses(**_function_arguments("convert", convert_poses, rest))
+    convert_poses(**function_arguments("convert", convert_poses, rest))
 
 
 def _prepare(rest: Sequence[str]) -> None:
     from amanet.prepare import prepare
 
     raw = "folders with the raw files, or .zip archives as downloaded; of your own clips the one folder"
-    prepare(**_function_arguments("prepare", prepare, rest, raw=raw))
+    prepare(**function_arguments("prepare", prepare, rest, raw=raw))
 
 
 def _inspect(rest: Sequence[str]) -> None:
     from amanet.inspect import inspect
 
-    inspect(**_function_arguments("inspect", inspect, rest))
+    inspect(**function_arguments("inspect", inspect, rest))
 
 
 def _train(rest: Sequence[str]) -> None:
@@ -229,12 +143,12 @@ def _train(rest: Sequence[str]) -> None:
         return
     from amanet.experiment import Experiment, Machine
 
-    parser = _parser("train", Experiment, Machine)
+    parser = make_parser("train", Experiment, Machine)
     parser.add_argument("run", type=Path, help="folder to write the run into")
     parser.add_class_arguments(Experiment)
     parser.add_class_arguments(Machine)
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the stopped run in this folder")
-    found = _parse(parser, rest)
+    found = parse(parser, rest)
     experiment, machine = _take(Experiment, found), _take(Machine, found)
     _report_training(found.run, lambda: train(experiment, found.run, machine))
 
@@ -251,12 +165,12 @@ def _resume_arguments(rest: Sequence[str]) -> tuple[Path, Any]:
 
     from amanet.experiment import Machine
 
-    parser = _parser("train", Machine)
+    parser = make_parser("train", Machine)
     parser.add_argument("--resume", type=Path, metavar="RUN", required=True, help="folder of the stopped run")
     parser.add_class_arguments(Machine)
     flags = ", ".join(f"--{field.name}" for field in fields(Machine))
     cure = f"with --resume go {flags}; a run keeps its other settings in its experiment.yaml, where epochs can be added, too"
-    found = _parse(parser, rest, cure).as_dict()
+    found = parse(parser, rest, cure).as_dict()
     run = found.pop("resume")
     found.pop("config", None)
     return run, Machine(**found)
@@ -266,7 +180,7 @@ def _report_training(run: Path, go: Callable[[], Any]) -> None:
     from lightning_fabric.utilities.rank_zero import rank_zero_only
 
     from amanet.metrics import Scores, in_words, scores_file
-    from amanet.places import in_shell
+    from amanet.system.places import in_shell
 
     try:
         go()
@@ -283,7 +197,7 @@ def _evaluate(rest: Sequence[str]) -> None:
     from amanet.evaluate import evaluate
     from amanet.metrics import accuracy, in_words, scores_file
 
-    arguments = _function_arguments("evaluate", evaluate, rest)
+    arguments = function_arguments("evaluate", evaluate, rest)
     scores = evaluate(**arguments)
     print(f"{scores.source['benchmark']}, {scores.source['stream']} stream, {scores.source['part']} part, {len(scores.sample):,} clips")
     print("   ".join([*in_words(scores), f"loss {accuracy(scores).loss:.4f}"]))
@@ -294,11 +208,11 @@ def _ablate(rest: Sequence[str]) -> None:
     from amanet.ablate import ablate
     from amanet.experiment import Experiment, Machine
 
-    parser = _parser("ablate", ablate, Experiment, Machine)
+    parser = make_parser("ablate", ablate, Experiment, Machine)
     parser.add_function_arguments(ablate, as_positional=True, skip={"experiment", "machine"})
     parser.add_class_arguments(Experiment, skip={"seed"})
     parser.add_class_arguments(Machine)
-    found = _parse(parser, rest)
+    found = parse(parser, rest)
     experiment, machine = _take(Experiment, found, seed=0), _take(Machine, found)
     options = {name: found[name] for name in ("seeds", "folds", "jobs")}
     for result in ablate(found.table, found.out, experiment, machine, **options):
@@ -308,14 +222,14 @@ def _ablate(rest: Sequence[str]) -> None:
 def _report(rest: Sequence[str]) -> None:
     from amanet.report import report
 
-    for path in report(**_function_arguments("report", report, rest, ablations="folders that amanet ablate wrote")):
+    for path in report(**function_arguments("report", report, rest, ablations="folders that amanet ablate wrote")):
         print(path)
 
 
 def _fuse(rest: Sequence[str]) -> None:
     from amanet.fuse import fuse
 
-    arguments = _function_arguments("fuse", fuse, rest, runs="folders of finished trainings, usually one a stream")
+    arguments = function_arguments("fuse", fuse, rest, runs="folders of finished trainings, usually one a stream")
     found = fuse(**arguments)
     first = next(iter(found.table().values()))
     print("  ".join(["weight", *(f" top-{k}" for k in range(1, len(first) + 1))]))
@@ -329,7 +243,7 @@ def _fuse(rest: Sequence[str]) -> None:
 def _predict(rest: Sequence[str]) -> None:
     from amanet.predict import predict
 
-    arguments = _function_arguments("predict", predict, rest, clips="raw files in the format of the run's data set, or folders of them")
+    arguments = function_arguments("predict", predict, rest, clips="raw files in the format of the run's data set, or folders of them")
     predictions = predict(**arguments)
     if arguments["out"] is not None:
         print(f"{len(predictions):,} clips; written to {arguments['out']}")
@@ -343,14 +257,14 @@ def _predict(rest: Sequence[str]) -> None:
 def _show(rest: Sequence[str]) -> None:
     from amanet.show import show
 
-    for path in show(**_function_arguments("show", show, rest)):
+    for path in show(**function_arguments("show", show, rest)):
         print(path)
 
 
 def _cost(rest: Sequence[str]) -> None:
     from amanet.cost import cost, report, settings_of
 
-    print(report(cost(**_function_arguments("cost", cost, rest, settings_of))))
+    print(report(cost(**function_arguments("cost", cost, rest, settings_of))))
 
 
 HANDLERS: dict[str, Callable[[Sequence[str]], None]] = {

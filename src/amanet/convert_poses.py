@@ -16,8 +16,8 @@ from amanet.data.own.labels import OwnLabel, read_labels
 from amanet.data.own.npy_file import as_npy
 from amanet.data.own.writer import OwnDatasetWriter, check_new
 from amanet.errors import ExperimentError, FormatError, first_of
-from amanet.places import in_shell, in_the_making, write_file
 from amanet.skeleton import SkeletonClip
+from amanet.system.places import in_shell, in_the_making, write_file
 
 MOST_UNSEEN = 0.5
 """Of a clip's frames, those that may show nobody before it is remarked."""

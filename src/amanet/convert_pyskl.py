@@ -13,8 +13,8 @@ from amanet.data.own.description import MOST_BODIES
 from amanet.data.own.writer import OwnDatasetWriter
 from amanet.data.published import get_dataset
 from amanet.errors import ExperimentError, FormatError, first_of
-from amanet.places import in_shell
 from amanet.skeleton import SkeletonClip
+from amanet.system.places import in_shell
 
 
 def convert_pyskl(

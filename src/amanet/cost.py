@@ -15,7 +15,6 @@ import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from amanet.countdown import duration
 from amanet.data.benchmark import OwnBenchmark
 from amanet.data.published import get_benchmark
 from amanet.errors import ExperimentError
@@ -24,6 +23,7 @@ from amanet.model import Network, NetworkConfig
 from amanet.model.linear import multiply
 from amanet.model.threads import helped_by, helpers
 from amanet.skeleton import Stream, load_layout
+from amanet.system.countdown import duration
 
 LOGGER = logging.getLogger(__name__)
 PEAK_RESET, PROCESS_STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")

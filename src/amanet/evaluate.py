@@ -7,12 +7,12 @@ from amanet.data.dataset import ClipDataset, split_rows
 from amanet.data.published import get_benchmark
 from amanet.data.sampler import make_loader
 from amanet.data.store import ClipStore
-from amanet.devices import Accelerator, open_devices
 from amanet.errors import RunError
 from amanet.experiment import EXPERIMENT_FILE, read_experiment
 from amanet.metrics import Scores, write_scores
-from amanet.scoring import score_clips, score_source
+from amanet.system.devices import Accelerator, open_devices
 from amanet.trained import check_experiment, check_store, check_unseen, load_trained, open_store
+from amanet.training.scoring import score_clips, score_source
 
 
 def evaluate(

@@ -13,12 +13,12 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from amanet.data.dataset import ClipSampling
 from amanet.data.published import get_benchmark
-from amanet.devices import Accelerator, Precision
 from amanet.errors import AmanetError, ExperimentError
 from amanet.model import NetworkConfig
-from amanet.places import write_file
 from amanet.settings_file import check_places, read_settings
 from amanet.skeleton import Stream
+from amanet.system.devices import Accelerator, Precision
+from amanet.system.places import write_file
 
 EXPERIMENT_FILE = "experiment.yaml"
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from amanet.data.benchmark import Part
-from amanet.devices import Accelerator
 from amanet.errors import RunError
 from amanet.evaluate import evaluate
 from amanet.experiment import EXPERIMENT_FILE, read_experiment
 from amanet.fusion import Fusion, join, search_weights
 from amanet.metrics import Scores, accuracy, occurring, scores_file, write_scores
 from amanet.pictures import confusion_matrix, save_figure, stream_bars
-from amanet.places import make_folder, write_file
+from amanet.system.devices import Accelerator
+from amanet.system.places import make_folder, write_file
 
 FUSION_FILE = "fusion.json"
 

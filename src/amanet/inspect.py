@@ -17,7 +17,7 @@ from amanet.data.strange import Strange, strangest, warnings
 from amanet.data.survey import Survey, survey
 from amanet.errors import ExperimentError
 from amanet.pictures import Overview, View, film_strip, overview_page, save_figure
-from amanet.places import beside, make_folder, write_file
+from amanet.system.places import beside, make_folder, write_file
 
 RECORDED_BY = ("performer", "camera", "setup")
 

@@ -18,7 +18,7 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 
 from amanet.data.class_names import fault_of
 from amanet.errors import RunError
-from amanet.places import write_file
+from amanet.system.places import write_file
 
 METRICS_FILE = "metrics.jsonl"
 CLASS_COLUMNS = ("class", "clips", "right", "recall", "precision", "most_taken_for", "times")

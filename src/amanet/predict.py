@@ -21,8 +21,8 @@ from amanet.data.own.clip_file import read_own_clip
 from amanet.data.own.dataset import OwnDataset, own_files_in
 from amanet.errors import AmanetError, EmptyClipError, ExperimentError, FormatError, PlaceError, TrainingError
 from amanet.model import Network
-from amanet.places import make_folder, write_file
 from amanet.skeleton import SkeletonClip
+from amanet.system.places import make_folder, write_file
 from amanet.trained import NetworkCard, load_trained
 
 COLUMNS = ("path", "rank", "class", "probability")

@@ -23,8 +23,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from amanet.cores import num_cores
-from amanet.countdown import Countdown
 from amanet.data.archive import RawMember, list_members
 from amanet.data.benchmark import OWN, Dataset
 from amanet.data.label_list import Listed, check_labels, read_label_lists
@@ -35,9 +33,11 @@ from amanet.data.shards import NOBODY, Chunk, Dropped, count_mended, cut_chunks,
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter, check_place, settle
 from amanet.errors import ExperimentError, FormatError, StoreError
-from amanet.interrupt import interrupts_held
-from amanet.lock import alone
-from amanet.places import DISK, behind_link, beside, clear, explained, in_shell, refuse_others
+from amanet.system.cores import num_cores
+from amanet.system.countdown import Countdown
+from amanet.system.interrupt import interrupts_held
+from amanet.system.lock import alone
+from amanet.system.places import DISK, behind_link, beside, clear, explained, in_shell, refuse_others
 
 
 def prepare(

@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
-from amanet.ablation_result import TableResult, markdown_row
-from amanet.claims import Claim, Noise, Verdict, weigh
+from amanet.ablations.claims import Claim, Noise, Verdict, weigh
+from amanet.ablations.result import TableResult, markdown_row
 from amanet.data.benchmark import OWN, OwnBenchmark
 from amanet.data.published import get_benchmark
 from amanet.errors import RunError
 from amanet.experiment import differing, to_plain
 from amanet.pictures import Difference, difference_chart, save_figure, stream_bars, sweep
-from amanet.places import make_folder, write_file
+from amanet.system.places import make_folder, write_file
 
 BEGIN, END = "<!-- amanet report: begin -->", "<!-- amanet report: end -->"
 ORDER = ("table1", "table2", "fig7", *(f"table{number}" for number in range(3, 10)), "choices")

@@ -34,10 +34,10 @@ from amanet.pictures import (
     part_frames,
     save_figure,
 )
-from amanet.places import make_folder
 from amanet.skeleton import ClipBatch, SkeletonClip, SkeletonLayout, load_layout, stream_layout
 from amanet.skeleton.graph import adjacency, normalise_symmetric, with_self_loops
 from amanet.skeleton.stream import barycentres
+from amanet.system.places import make_folder
 from amanet.trained import check_experiment, check_store, load_trained, open_store
 
 FIGURE_8 = {"(b) learned, α = 0": 0.0, "(c) α = 0.4": 0.4, "(d) α = 0.8": 0.8, "(e) α = 1.5": 1.5}

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from amanet.data.synthetic import ACTIONS, CAMERA_AZIMUTH, SyntheticName, get_action, skeleton_text, watch
 from amanet.errors import ExperimentError
-from amanet.places import DISK, explained, in_the_making
+from amanet.system.places import DISK, explained, in_the_making
 
 
 @dataclass(frozen=True)

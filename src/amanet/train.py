@@ -25,21 +25,21 @@ from amanet.data.dataset import ClipDataset, held_out_part, split_rows
 from amanet.data.published import get_benchmark
 from amanet.data.sampler import lost_workers_explained, make_loader
 from amanet.data.store import ClipStore
-from amanet.devices import open_devices
 from amanet.errors import RunError, TrainingError, first_of
-from amanet.events import EventLog
 from amanet.experiment import EXPERIMENT_FILE, Experiment, Machine, Recipe, read_experiment, write_experiment
-from amanet.interrupt import StopRequest
-from amanet.lock import alone
 from amanet.metrics import METRICS_FILE, Accuracy, Scores, accuracy, read_metrics, scores_file, write_scores
 from amanet.model import Network, synchronise_statistics
-from amanet.places import in_shell, make_folder, write_file
-from amanet.progress import TrainingDisplay
-from amanet.scoring import score_clips, score_source
 from amanet.skeleton import ClipBatch
+from amanet.system.devices import open_devices
+from amanet.system.interrupt import StopRequest
+from amanet.system.lock import alone
+from amanet.system.places import in_shell, make_folder, write_file
 from amanet.trained import WEIGHTS_FILE, NetworkCard, open_store, save_trained, write_trained_on
-from amanet.training_place import Place
-from amanet.training_step import TrainingStep, balanced_weights, sum_over_processes
+from amanet.training.events import EventLog
+from amanet.training.place import Place
+from amanet.training.progress import TrainingDisplay
+from amanet.training.scoring import score_clips, score_source
+from amanet.training.step import TrainingStep, balanced_weights, sum_over_processes
 
 LOCK_FILE = ".training"
 

@@ -18,8 +18,8 @@ from amanet.data.store import ClipStore
 from amanet.errors import AmanetError, ClipError, LayoutError, RunError, first_of
 from amanet.experiment import EXPERIMENT_FILE, Experiment, from_plain, to_plain
 from amanet.model import Network, NetworkConfig
-from amanet.places import in_shell, write_file
 from amanet.skeleton import ClipBatch, SkeletonClip, SkeletonLayout, Stream
+from amanet.system.places import in_shell, write_file
 
 WEIGHTS_FILE = "weights.safetensors"
 WEIGHTS_FORMAT = 2

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from amanet.ablation import Row, Table, load_table
-from amanet.ablation_result import RowResult, SeedResult, TableResult
+from amanet.ablations.result import RowResult, SeedResult, TableResult
+from amanet.ablations.table import Row, Table, load_table
 from amanet.experiment import Experiment, to_plain
-from amanet.places import write_file
+from amanet.system.places import write_file
 from fabricate.runs import TINY_NETWORK, TINY_RECIPE, TINY_SAMPLING
 
 START = Experiment("ntu60-xsub", Path("store"), network=TINY_NETWORK, sampling=TINY_SAMPLING, recipe=TINY_RECIPE)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from amanet.compiled import Kernel
+from amanet.loops.compiled import Kernel
 from amanet.model import Network, NetworkConfig, pieces
 from amanet.model.piecewise import attend_over_time
 from amanet.model.softmax_loops import correlate, correlate_backward

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from amanet.cost import counter
+from amanet.loops.products import DEPTH_AT_ONCE, ROWS_AT_ONCE
 from amanet.model import linear as ways
 from amanet.model.linear import linear, multiply
-from amanet.products import DEPTH_AT_ONCE, ROWS_AT_ONCE
 
 LARGE = 2 * ROWS_AT_ONCE + 7, 2 * DEPTH_AT_ONCE + 3, 21
 """Rows, depth and columns of a product that is cut into three parts each way."""

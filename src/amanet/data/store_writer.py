@@ -18,9 +18,9 @@ from amanet.data.benchmark import SampleKey
 from amanet.data.class_names import fault_of
 from amanet.data.store import CLIP_FIELDS, FORMAT_VERSION, StoreHeader, check_index, index_schema, num_floats
 from amanet.errors import StoreError, first_of
-from amanet.places import behind_link, beside, clear, sync
 from amanet.skeleton import SkeletonClip, SkeletonLayout
 from amanet.skeleton.layout import describe_layout
+from amanet.system.places import behind_link, beside, clear, sync
 
 ROW_SCHEMA = pa.schema([*CLIP_FIELDS, pa.field("joints", pa.large_list(pa.float32()), nullable=False)])
 """Clips on their way into a store: the same columns, and the numbers themselves."""

@@ -71,7 +71,7 @@ def _fused_is_faster(query: Tensor, value: Tensor, bias: Tensor | None) -> bool:
 def works_in_pieces(features: Tensor) -> bool:
     """Whether a module takes its work apart by hand (:mod:`amanet.model.piecewise`), which pays where a cache is to be kept filled.
 
-    A compiler is left to do it by itself, and compiled loops (:mod:`amanet.products`) know no half precision.
+    A compiler is left to do it by itself, and compiled loops (:mod:`amanet.loops.products`) know no half precision.
     """
     whole = features.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
     return features.device.type == "cpu" and whole and not is_traced(features)

@@ -8,7 +8,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from amanet.compiled import compiled, put
+from amanet.loops.compiled import compiled, put
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""Linear maps of features: on AMD's processors as products of our own (:mod:`amanet.products`), elsewhere as PyTorch's.
+"""Linear maps of features: on AMD's processors as products of our own (:mod:`amanet.loops.products`), elsewhere as PyTorch's.
 
 The library that PyTorch asks on a CPU is Intel's: on an AMD EPYC it reaches two fifths of the speed of our products, on an Intel Xeon their
 speed.
@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from amanet.loops.products import multiply_large
 from amanet.model.attention import works_in_pieces
 from amanet.model.loops import tell_multiplied
 from amanet.model.pieces import shares
 from amanet.model.threads import divide
 from amanet.model.tracing import is_traced
-from amanet.products import multiply_large
 
 KINDS = {torch.float32: "float32", torch.float64: "float64"}
 """Numbers that there are products of, by the names that compiled loops have for them."""

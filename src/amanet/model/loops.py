@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amanet.compiled import LINE, Kernel
+from amanet.loops.compiled import LINE, Kernel
 
 LEAST_STREAMED = 1 << 18
 """Numbers of a tensor that is written past the caches; a smaller one may still be in them when it is read."""
@@ -35,7 +35,7 @@ def tell_multiplied(seen: Tensor, operations: int) -> None:
 
 
 def streams(*written: Tensor | None) -> bool | None:
-    """Whether the loop may write the rows of these tensors past the caches (:func:`~amanet.compiled.put`): True or None."""
+    """Whether the loop may write the rows of these tensors past the caches (:func:`~amanet.loops.compiled.put`): True or None."""
     return True if all(each is None or _is_streamed(each) for each in written) else None
 
 

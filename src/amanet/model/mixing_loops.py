@@ -9,10 +9,10 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from torch import Tensor
 
-from amanet.compiled import compiled
+from amanet.loops.compiled import compiled
+from amanet.loops.products import multiply, turn
 from amanet.model.norm_loops import add_moments
 from amanet.model.softmax_loops import correlate, correlate_backward
-from amanet.products import multiply, turn
 
 
 class Windows(NamedTuple):

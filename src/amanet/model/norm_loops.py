@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amanet.compiled import compiled, put
+from amanet.loops.compiled import compiled, put
 from amanet.model.affine import Affine, Copies
 from amanet.model.loops import run, streams
 from amanet.model.side_by_side import everyone

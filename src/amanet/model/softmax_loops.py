@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numba.np.numpy_support import carray
 
-from amanet.compiled import NUMBER, POINTER, WHOLE, Kernel, address, compiled
+from amanet.loops.compiled import NUMBER, POINTER, WHOLE, Kernel, address, compiled
 
 LEAST = -100
 """The least exponent of two: a correlation of 1e-30 is as good as none, and far from those that a core takes long for (subnormal)."""

@@ -9,9 +9,9 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from torch import Tensor
 
-from amanet.compiled import compiled, put
+from amanet.loops.compiled import compiled, put
+from amanet.loops.products import multiply
 from amanet.model.mixing_loops import expand_tokens
-from amanet.products import multiply
 
 ROWS_AT_ONCE = 200
 """Joints of windows that collapse in one product, which reads all taps."""

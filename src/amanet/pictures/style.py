@@ -20,8 +20,8 @@ from matplotlib.typing import ColorType
 
 from amanet.errors import AmanetError
 from amanet.pictures.fonts import families, matplotlib_silent, say_boxes
-from amanet.places import make_folder, write_file
 from amanet.skeleton import SkeletonLayout
+from amanet.system.places import make_folder, write_file
 
 Side = Literal["left", "right", "trunk"]
 

@@ -93,8 +93,8 @@ def fuse_layout(layout: SkeletonLayout) -> SkeletonLayout:
     """The layout contracted to its groups: one joint a group, linked where their joints are.
 
     The root, the centre and every origin become the group that holds them. Where a part's anchor falls into the group of its origin, the
-    first other group of the part stands in for it, if there is one. Where both ends of ``up`` fall into one group, the next one of the trunk
-    stands in for the upper end, such as the head, or one below for the lower end.
+    first other group of the part stands in for it, if there is one. Where both ends of ``up`` fall into one group, the next one of the
+    trunk stands in for the upper end, such as the head, or one below for the lower end.
     """
     group_of = {joint: index for index, group in enumerate(layout.groups) for joint in group.joints}
     parents = tuple(_group_parent(layout, group, group_of) for group in layout.groups)

@@ -9,7 +9,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from amanet.compiled import compiled
+from amanet.loops.compiled import compiled
 
 NUM_JOINTS = 25
 MAX_BODIES = 6

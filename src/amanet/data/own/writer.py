@@ -12,8 +12,8 @@ from amanet.data.own.description import DESCRIPTION_FILE, OwnDescription
 from amanet.data.own.labels import CLIP_NAME, LABELS_FILE, LARGEST_PERFORMER, SPLIT_COLUMN, OwnLabel, format_labels
 from amanet.data.own.npy_file import as_npy
 from amanet.errors import FormatError
-from amanet.places import DISK, explained, in_the_making
 from amanet.skeleton import SkeletonClip, load_layout
+from amanet.system.places import DISK, explained, in_the_making
 
 CLIPS_FOLDER = "clips"
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from amanet import progress
 from amanet.experiment import Experiment
-from amanet.progress import TrainingDisplay
+from amanet.training import progress
+from amanet.training.progress import TrainingDisplay
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Tables of experiments: rows that differ in a few settings, the runs behind them, and what came of them.
 
-A table is a YAML file. The paper's are in ``amanet/tables``; a user's own has the same form::
+A table is a YAML file. The paper's are in ``amanet/ablations/tables``; a user's own has the same form::
 
     title: What DP adds to MS-G3D
     paper: NTU RGB+D 60, X-Sub, joint stream      # what the numbers under `paper` are of; leave both out of a table of your own

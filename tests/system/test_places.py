@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from amanet.errors import AmanetError, PlaceError
-from amanet.places import beside, clear, explained, in_the_making, write_file
+from amanet.system.places import beside, clear, explained, in_the_making, write_file
 
 
 def test_a_neighbour_has_a_suffix() -> None:

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from torch import nn
 
-from amanet.countdown import duration
 from amanet.experiment import Experiment
+from amanet.system.countdown import duration
 
 LINE_SECONDS = 60.0
 """Of silence before another line where the output is no terminal."""

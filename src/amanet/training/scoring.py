@@ -6,11 +6,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from amanet.countdown import Countdown
 from amanet.errors import TrainingError, first_of
 from amanet.experiment import Experiment
 from amanet.metrics import Scores
 from amanet.skeleton import ClipBatch
+from amanet.system.countdown import Countdown
 from amanet.trained import NetworkCard
 
 QUIET_SECONDS = 5.0

@@ -26,7 +26,7 @@ from typing import Literal
 
 import numpy as np
 
-from amanet.ablation_result import RowResult, TableResult
+from amanet.ablations.result import RowResult, TableResult
 
 Verdict = Literal["agrees", "disagrees", "too close to tell"]
 

@@ -16,7 +16,7 @@ from numba.core.ccallback import CFunc
 from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic
 
-from amanet.kept_code import KeptCode
+from amanet.loops.kept_code import KeptCode
 
 REORDERED = {"reassoc", "nsz", "contract", "arcp"}
 """What a kernel may do that reorders: sums in vectors, zeros without signs, products added unrounded, reciprocals."""

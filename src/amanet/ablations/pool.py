@@ -12,12 +12,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from amanet.cores import num_cores
 from amanet.errors import RunError
 from amanet.experiment import EXPERIMENT_FILE, Experiment, Machine, read_experiment, to_plain, write_experiment
-from amanet.interrupt import StopRequest
 from amanet.metrics import METRICS_FILE
-from amanet.places import make_folder
+from amanet.system.cores import num_cores
+from amanet.system.interrupt import StopRequest
+from amanet.system.places import make_folder
 from amanet.trained import WEIGHTS_FILE
 
 LOG_FILE = "train.log"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from amanet.errors import AmanetError
-from amanet.places import explained
+from amanet.system.places import explained
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from amanet.training_step import StepSum
+from amanet.training.step import StepSum
 
 
 @dataclass

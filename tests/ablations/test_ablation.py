@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from amanet.ablation import Row, Table, load_table, table_names
-from amanet.ablation_result import RowResult, SeedResult, TableResult
+from amanet.ablations.result import RowResult, SeedResult, TableResult
+from amanet.ablations.table import Row, Table, load_table, table_names
 from amanet.errors import ExperimentError, RunError
 from amanet.experiment import Experiment, to_plain
-from amanet.places import write_file
+from amanet.system.places import write_file
 from fabricate.runs import TINY_NETWORK, TINY_RECIPE, TINY_SAMPLING
 
 START = Experiment("ntu60-xsub", Path("store"), network=TINY_NETWORK, sampling=TINY_SAMPLING, recipe=TINY_RECIPE)

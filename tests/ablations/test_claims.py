@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from amanet.ablation import Row, Table
-from amanet.claims import Claim, Noise, student_quantile, weigh
+from amanet.ablations.claims import Claim, Noise, student_quantile, weigh
+from amanet.ablations.table import Row, Table
 from fabricate.results import row_result, table_result
 
 TABLE = Table("mine", "Mine", (Row("a", paper=90.0), Row("b", paper=89.0), Row("c")), paper="somewhere", claims=(("a", "b"), ("c", "b")))

@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from amanet.experiment import Recipe
 from amanet.skeleton import ClipBatch
-from amanet.step_graph import Learned, StepGraph
+from amanet.training.step_graph import Learned, StepGraph
 
 
 @dataclass(frozen=True)

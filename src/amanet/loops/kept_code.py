@@ -92,7 +92,7 @@ class _Files(IndexDataCacheFile):
 @cache
 def stamp_of_loops() -> str:
     """A hash of all files of the package that hold loops."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     files = [(path, path.read_bytes()) for path in sorted(package.rglob("*.py"))]
-    held = [str(path.relative_to(package)).encode() + content for path, content in files if b"amanet.compiled import" in content]
-    return hashlib.sha256(b"".join(held) + (package / "compiled.py").read_bytes()).hexdigest()
+    held = [str(path.relative_to(package)).encode() + content for path, content in files if b"amanet.loops.compiled import" in content]
+    return hashlib.sha256(b"".join(held) + (package / "loops/compiled.py").read_bytes()).hexdigest()

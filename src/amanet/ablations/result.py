@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from amanet.ablation import Table
+from amanet.ablations.table import Table
 from amanet.errors import AmanetError, RunError
 from amanet.experiment import Experiment, from_plain
 
@@ -37,7 +37,7 @@ class RowResult:
 
     Attributes:
         name: of the row.
-        paper: top-1 in percent of the paper (:class:`~amanet.ablation.Row`).
+        paper: top-1 in percent of the paper (:class:`~amanet.ablations.table.Row`).
         parameters: weights of all its networks.
         operations: of one clip through all its networks, two a multiply-add.
         seeds: what came of each seed whose runs are all there.

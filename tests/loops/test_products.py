@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from amanet.compiled import Kernel
-from amanet.products import multiply, turn
+from amanet.loops.compiled import Kernel
+from amanet.loops.products import multiply, turn
 
 Kind = type[np.floating[Any]]
 SIZES = st.tuples(st.integers(1, 24), st.integers(1, 20), st.integers(1, 100))
@@ -87,8 +87,8 @@ numba.njit(lambda: 0)()  # numba asks before
 told = llvmlite.binding.get_host_cpu_features
 llvmlite.binding.get_host_cpu_features = lambda: {features}
 import numpy as np
-from amanet import products
-from amanet.compiled import Kernel
+from amanet.loops import products
+from amanet.loops.compiled import Kernel
 llvmlite.binding.get_host_cpu_features = told
 Kernel.make_all()
 print(products.VECTOR_BYTES, products.MOST_VECTORS)

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from amanet import countdown
-from amanet.countdown import LINE_SECONDS, Countdown, duration
+from amanet.system import countdown
+from amanet.system.countdown import LINE_SECONDS, Countdown, duration
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from numba import config
 
 import amanet
-from amanet.compiled import compiled
-from amanet.kept_code import _Files
+from amanet.loops.compiled import compiled
+from amanet.loops.kept_code import _Files
 
 
 def test_loops_compile_where_there_is_no_folder_to_keep_them(tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ print(hashlib.sha256(b"".join(weight.grad.numpy().tobytes() for weight in networ
 def test_a_loop_is_compiled_again_when_one_that_it_calls_has_changed(tmp_path: Path) -> None:
     package = tmp_path / "amanet"
     shutil.copytree(Path(amanet.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    inner = "from amanet.compiled import compiled\n\n@compiled\ndef inner(x):\n    return x + {}\n"
+    inner = "from amanet.loops.compiled import compiled\n\n@compiled\ndef inner(x):\n    return x + {}\n"
     (package / "outer.py").write_text(
-        "from amanet.compiled import compiled\nfrom amanet.inner import inner\n\n@compiled\ndef outer(x):\n    return inner(x)\n"
+        "from amanet.loops.compiled import compiled\nfrom amanet.inner import inner\n\n@compiled\ndef outer(x):\n    return inner(x)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
     code = "from amanet.outer import outer; print(outer(1), sum(outer.stats.cache_hits.values()))"

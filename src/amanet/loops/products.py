@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from amanet.compiled import POINTER, WHOLE, Kernel, address, compiled
+from amanet.loops.compiled import POINTER, WHOLE, Kernel, address, compiled
 
 _HAS = get_host_cpu_features()
 VECTOR_BYTES = 64 if _HAS.get("avx512f") else 32 if _HAS.get("avx2") else 16
