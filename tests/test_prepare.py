@@ -97,7 +97,9 @@ def test_what_does_not_belong_is_left_out_and_reported(clean, own_raw, tmp_path,
     assert report["bodies"] == {"1": 467, "2": 233}
     assert report["frames"] == {"shortest": 3, "median": 4.0, "longest": 5}
     summary = capsys.readouterr().out
+    by_camera = sum(sample[5:8] in ("002", "003") for sample in store.samples)
     for line in (
+        f"ntu60-xview: {by_camera} of 37,646 train, {700 - by_camera} of 18,932 test",
         "700 │ kept",
         "1 │ excluded by its authors",
         "1 │ not of ntu60",

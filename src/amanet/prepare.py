@@ -24,11 +24,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from amanet.data.archive import RawMember, list_members
-from amanet.data.benchmark import OWN, Dataset
+from amanet.data.benchmark import OWN, PARTS, Dataset, own_benchmark_name
 from amanet.data.label_list import Listed, check_labels, read_label_lists
 from amanet.data.normalise import get_recipe
 from amanet.data.own.dataset import OwnDataset, OwnFolder, Split
-from amanet.data.published import get_dataset
+from amanet.data.published import BENCHMARKS, get_dataset
 from amanet.data.shards import NOBODY, Chunk, Dropped, count_mended, cut_chunks, is_made, is_shard, make_shard, read_shard
 from amanet.data.store import ClipStore
 from amanet.data.store_writer import StoreWriter, check_place, settle
@@ -228,5 +228,21 @@ def _print_summary(store: ClipStore, dropped: Sequence[Dropped], mended: Counter
     table.add_row("", f"{lengths['shortest']} to {lengths['longest']} frames, median {lengths['median']:g}")
     for name, joints in mended.items():
         table.add_row(f"{joints:,}", name.replace("_", " "))
+    for split in _splits(store):
+        table.add_row("", split)
     print(store.path)
     Console().print(table)
+
+
+def _splits(store: ClipStore) -> list[str]:
+    """How many clips each benchmark has for its parts, beside the published numbers, which a part of an archive does not reach."""
+    found: list[str] = []
+    for benchmark in BENCHMARKS.values():
+        if benchmark.dataset.name == store.dataset:
+            trains = sum(benchmark.in_training(benchmark.dataset.parse(sample)) for sample in store.samples)
+            train, test = f"{trains:,} of {benchmark.num_train:,} train", f"{len(store) - trains:,} of {benchmark.num_test:,} test"
+            found.append(f"{benchmark.name}: {train}, {test}")
+    for column in store.header.splits:
+        counts = Counter(store.index[column].to_pylist())
+        found.append(f"{own_benchmark_name(column)}: " + ", ".join(f"{counts[part]:,} {part}" for part in PARTS if counts[part]))
+    return found

@@ -179,7 +179,7 @@ class _Batches(Dataset[ClipBatch | Exception]):
         self._dataset: ClipDataset | None = dataset
 
     def __getstate__(self) -> bytes:
-        return pickle.dumps(self._dataset)
+        return pickle.dumps(self._dataset)  # from this process to one that it starts, as the loader sends everything; never a file
 
     def __setstate__(self, parcel: bytes) -> None:
         self._dataset, self._parcel = None, parcel

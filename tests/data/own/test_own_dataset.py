@@ -148,9 +148,10 @@ def test_splits_are_those_of_the_store(store: ClipStore) -> None:
     assert [held[part].tolist() for part in ("train", "validation", "test")] == [[0, 1], [2, 3], [4, 5, 6, 7]]
 
 
-def test_a_split_may_have_clips_for_validation(folder: Path, tmp_path: Path) -> None:
+def test_a_split_may_have_clips_for_validation(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit("labels.csv", "clip05,wave,2,test", "clip05,wave,2,validation")(folder)
     store = prepare("own", folder, tmp_path / "store", workers=1)
+    assert "own: 4 train, 1 validation, 3 test" in capsys.readouterr().out
     parts = split_rows(store, get_benchmark("own"))
     assert parts["validation"].tolist() == [5]
     assert (parts["train"].tolist(), parts["test"].tolist()) == ([0, 1, 2, 3], [4, 6, 7])
