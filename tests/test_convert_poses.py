@@ -479,6 +479,14 @@ def test_frames_in_one_folder_are_the_clip_of_its_name(tmp_path: Path) -> None:
     assert np.isfinite(np.load(out / "jump.npy")).any((0, 2, 3)).tolist() == [False, False, *[True] * 6]
 
 
+def test_folders_that_are_links_are_read(tmp_path: Path) -> None:
+    write_ultralytics(tmp_path / "elsewhere", "jump")
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/leap").symlink_to(tmp_path / "elsewhere/jump")
+    out = convert_poses("ultralytics", tmp_path / "videos", tmp_path / "out")
+    assert [path.name for path in out.iterdir()] == ["leap.npy"]
+
+
 def test_the_landmarks_of_one_person_may_stand_in_a_message(tmp_path: Path) -> None:
     write_mediapipe(tmp_path / "plain", "sit_1")
     frames = [frame and frame[0] for frame in json.loads((tmp_path / "plain/sit_1.json").read_text())]

@@ -1,5 +1,6 @@
 """The verb ``convert`` for pose estimators: what they write of many clips becomes a folder of one's own, which ``prepare own`` takes."""
 
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from amanet.data.archive import walk_files
 from amanet.data.formats.pose_json import FILE_A_FRAME, OPENPOSE_FILE, PoseFormat, frame_numbers, read_poses
 from amanet.data.formats.pose_tracks import step_of
 from amanet.data.own.labels import OwnLabel, read_labels
@@ -151,7 +153,7 @@ def _match(rows: Sequence[OwnLabel], files: Mapping[str, Sequence[Path]], labels
 
 def _find(form: PoseFormat, source: Path) -> Mapping[str, Sequence[Path]]:
     """The files of each clip."""
-    paths = sorted(source.rglob("*.json"))
+    paths = sorted(path for path in walk_files(source) if path.suffix == ".json") if source.is_dir() else []
     alike = len(paths) > 1 and len({path.name for path in paths}) == 1  # as AlphaPose's alphapose-results.json in a folder a video
     files: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
@@ -173,4 +175,5 @@ def _clip_of(form: PoseFormat, path: Path, alike: bool) -> str | None:
     if form == "openpose":
         match = OPENPOSE_FILE.fullmatch(path.name)
         return match["clip"] if match else None
-    return path.parent.resolve().name if alike or form == "ultralytics" else path.stem  # the file may be a link
+    folder = Path(os.path.abspath(path)).parent  # noqa: PTH100 (either may be a link, and its own name is what counts)
+    return folder.name if alike or form == "ultralytics" else path.stem
