@@ -218,7 +218,7 @@ def test_runs_on_a_store_prepared_otherwise_are_no_rows_of_a_table(tmp_path: Pat
     store = tiny_store(tmp_path)
     table = write_table(tmp_path / "mine.yaml", {"title": "t", "rows": [{"name": "a"}]})
     (result,) = ablate(table, tmp_path / "out", tiny_experiment(store), ON_CPU, seeds=(0,))
-    assert f"prepared by {store.recipe};" in result.conditions()
+    assert f"prepared by {store.recipe}; seed 0; width" in result.conditions()
     clips = [store.clip(row) for row in range(len(store))]
     again = write_store(store.path, clips, recipe="raw", overwrite=True)
     with pytest.raises(RunError, match="the store's recipe is not the one"):

@@ -236,7 +236,7 @@ def _fuse(rest: Sequence[str]) -> None:
     for (name, accuracies), weight in zip(found.table().items(), [*(f"{each:.2f}" for each in found.weights), ""], strict=True):
         print("  ".join([f"{weight:>6}", *(f"{100 * each:6.2f}" for each in accuracies), name]))
     best = found.best_stream()
-    print(f"against {best} alone, {len(found.repaired(best))} clips were repaired and {len(found.broken(best))} broken")
+    print(f"against {best} alone: clips repaired {len(found.repaired(best)):,}, broken {len(found.broken(best)):,}")
     print(f"written to {arguments['out']}")
 
 

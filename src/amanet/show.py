@@ -127,7 +127,7 @@ def _show_run(run: _Run, out: Path, sample: str | None) -> list[Path]:
     experiment, scores, store = run.experiment, run.scores, run.store
     make_folder(out)
     clip = store.clip(_row_of(store, sample or _surest(scores)))
-    title = f"{experiment.benchmark}, {len(scores.sample):,} held-out clips"
+    title = f"{experiment.benchmark}, {len(scores.sample):,} {run.part} clips"
     figures = {
         "learning_curves": learning_curves(_epochs(run.path), title=f"{experiment.benchmark}, {experiment.stream} stream"),
         f"confusion_{run.part}": confusion_matrix(*occurring(scores), title=title),
@@ -186,10 +186,11 @@ def _clip_figures(clip: SkeletonClip, network: Network, experiment: Experiment, 
     matrices = _correlations(network, batch, network_layout, "bones alone", {"learned alone": 0.0, "both, as trained": None})
     probabilities = network(batch.joints, batch.present).softmax(-1)[0].double().numpy()
     title = _title(clip, store.class_names)
+    answer = f"; named {store.class_names[probabilities.argmax()]}, {probabilities.max():.0%}"
     figures = {
         "clip": hero(clip, layout, store.class_names, probabilities, matrices, pose_of_network, view=view, title=title)
         if matrices and network_layout == layout
-        else film_strip(clip.joints, clip.present, layout, view=view, title=title),
+        else film_strip(clip.joints, clip.present, layout, view=view, title=title + answer),
         "groups": groups_picture(layout, pose, view=view),
     }
     if matrices:

@@ -152,7 +152,8 @@ class TableResult:
         recipe, sampling = self.example.recipe, self.example.sampling
         over = f"mean over {len(self.benchmarks)} folds" if len(self.benchmarks) > 1 else ""
         prepared = f", prepared by {self.normalisation}" if self.normalisation else ""
-        seeds = f"mean ± standard deviation over seeds {', '.join(map(str, self.seeds))}"
+        numbers = ", ".join(map(str, self.seeds))
+        seeds = f"mean ± standard deviation over seeds {numbers}" if len(self.seeds) > 1 else f"seed {numbers}"
         where = ", ".join(self.benchmarks)
         return (
             f"{where}, {self.part} part{prepared}; {', '.join(filter(None, [over, seeds]))}; width {self.example.network.width}, "
