@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from amanet import __version__, cli
+from amanet import arguments as of_verbs
 from amanet.arguments import VERBS
 from amanet.checkpoint import read_weights, write_weights
 from amanet.cli import main
@@ -106,7 +107,8 @@ def parser_of(verb: str, arguments: Sequence[str], monkeypatch: pytest.MonkeyPat
     def stop(parser: Any, rest: Sequence[str], cure: str | None = None) -> None:
         raise FoundError(parser)
 
-    monkeypatch.setattr(cli, "_parse", stop)
+    for module in (of_verbs, cli):
+        monkeypatch.setattr(module, "parse", stop)
     with pytest.raises(FoundError) as found:
         main([verb, *arguments])
     return found.value.args[0]
