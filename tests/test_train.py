@@ -404,16 +404,22 @@ def test_a_gradient_that_is_not_finite_moves_nothing(
         torch.testing.assert_close(weight.detach(), unmoved, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("change", [{"epoch": -1}, {"batch": 0.5}, {"loss": "much"}, {"records": "[3]"}, {"hour": 3}])
-def test_a_state_of_no_place_in_a_training_is_refused(store: ClipStore, tmp_path: Path, change: dict[str, Any]) -> None:
-    run = new_run(tmp_path / "run", tiny_experiment(store, recipe=replace(TINY_RECIPE, epochs=1, milestones=())))
-    resume(run)
-    state, _ = StateFolder(run).load()
-    StateFolder(run).save(10**6, {**state, "place": {**state["place"], **change}})
-    write_experiment(tiny_experiment(store), run / "experiment.yaml")
-    done = subprocess.run(command("train", "--resume", run, "--accelerator", "cpu"), capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 2)  # in a process whose types nobody checks
-    assert "does not fit the settings" in done.stderr
+def test_a_state_of_no_place_in_a_training_is_refused(store: ClipStore, tmp_path: Path) -> None:
+    """In a process whose types nobody checks."""
+    trained = new_run(tmp_path / "trained", tiny_experiment(store, recipe=replace(TINY_RECIPE, epochs=1, milestones=())))
+    resume(trained)
+    state, _ = StateFolder(trained).load()
+    write_experiment(tiny_experiment(store), trained / "experiment.yaml")
+    changes: list[dict[str, Any]] = [{"epoch": -1}, {"batch": 0.5}, {"loss": "much"}, {"records": "[3]"}, {"hour": 3}]
+    runs = [Path(shutil.copytree(trained, tmp_path / f"run{index}")) for index in range(len(changes))]
+    for run, change in zip(runs, changes, strict=True):
+        StateFolder(run).save(10**6, {**state, "place": {**state["place"], **change}})
+    program = "import sys; from amanet.cli import main; print([main(['train', '--resume', run]) for run in sys.argv[1:]])"
+    done = subprocess.run([sys.executable, "-c", program, *map(str, runs)], capture_output=True, text=True, check=False)
+    assert done.stdout == "[2, 2, 2, 2, 2]\n"
+    for run in runs:
+        assert f"amanet train: {run}: the training state does not fit the settings of the run\n" in done.stderr
+    assert done.stderr.count("\n") == 2 * len(runs)
 
 
 @pytest.mark.parametrize(
