@@ -249,7 +249,7 @@ def test_evaluate(road: Road, capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "ntu60-xsub, joint stream, train part, 2 clips" in said
     assert re.search(r"^top-1 .*%   top-5 .*%   mean per class .*%   loss \d", said, re.MULTILINE)
-    assert str(road.run / "scores-train.parquet") in said
+    assert f"scores: {road.run}/scores-train.parquet, of each class: {road.run}/classes-train.csv" in said
     assert Scores.read(road.run / "scores-train.parquet").sample == tuple(road.raw_file(1, action).stem for action in (1, 7))
 
 

@@ -195,13 +195,14 @@ def _report_training(run: Path, go: Callable[[], Any]) -> None:
 
 def _evaluate(rest: Sequence[str]) -> None:
     from amanet.evaluate import evaluate
-    from amanet.metrics import accuracy, in_words, scores_file
+    from amanet.metrics import accuracy, classes_file, in_words, scores_file
 
     arguments = function_arguments("evaluate", evaluate, rest)
     scores = evaluate(**arguments)
     print(f"{scores.source['benchmark']}, {scores.source['stream']} stream, {scores.source['part']} part, {len(scores.sample):,} clips")
     print("   ".join([*in_words(scores), f"loss {accuracy(scores).loss:.4f}"]))
-    print(f"scores: {scores_file(arguments['run'], scores.source['part'])}")
+    place = arguments["run"], scores.source["part"]
+    print(f"scores: {scores_file(*place)}, of each class: {classes_file(*place)}")
 
 
 def _ablate(rest: Sequence[str]) -> None:

@@ -98,13 +98,18 @@ def scores_file(run: Path, part: str) -> Path:
     return run / f"scores-{part}.parquet"
 
 
+def classes_file(run: Path, part: str) -> Path:
+    """Where a run keeps what its scores on a part say of each class."""
+    return run / f"classes-{part}.csv"
+
+
 def write_scores(scores: Scores, run: Path, part: str) -> None:
     """The scores of a part into a run's folder; before them what they say of each class, ``classes-PART.csv``.
 
     Raises:
         PlaceError: the disk is full or the folder cannot be written.
     """
-    write_file(run / f"classes-{part}.csv", class_table(scores).encode("utf-8-sig"))  # spreadsheets know UTF-8 by its mark
+    write_file(classes_file(run, part), class_table(scores).encode("utf-8-sig"))  # spreadsheets know UTF-8 by its mark
     scores.write(scores_file(run, part))
 
 
