@@ -68,6 +68,15 @@ def test_a_file_that_cannot_be_written_is_one_error_and_leaves_nothing(tmp_path:
     assert not list(tmp_path.iterdir())
 
 
+def test_the_longest_names_that_a_disk_takes_are_written(tmp_path: Path) -> None:
+    """Of 255 bytes, which are fewer letters of some alphabets."""
+    for name in ("n" * 255, "\N{WAVING HAND SIGN}" * 63):
+        write_file(tmp_path / name, b"content")
+        with in_the_making(tmp_path / name[:-1]):
+            pass
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 def test_a_full_disk_costs_neither_the_old_file_nor_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -44,7 +44,7 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         PlaceError: the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}-{threading.get_native_id()}.tmp")  # nobody else's
+    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}-{threading.get_native_id()}.tmp")  # nobody else's
     try:
         with explained("this file could not be written", path, "make room or fix the folder's rights, and go on"):
             with temporary.open("wb") as file:
@@ -97,7 +97,7 @@ def in_the_making(place: Path) -> Iterator[Path]:
     beside(place, "")
     with explained("this folder cannot be made", place, "name another place"):
         place.parent.mkdir(parents=True, exist_ok=True)
-        around = Path(tempfile.mkdtemp(prefix=f".{place.name[:100]}-", dir=place.parent))
+        around = Path(tempfile.mkdtemp(prefix=f".{place.name[:40]}-", dir=place.parent))
     try:
         folder = around / "new"
         folder.mkdir()  # not as private as what is around it
